@@ -1,0 +1,73 @@
+"""The GraphQL documents sent to Shopify (Admin API 2026-07; facts global/shopify.md §2, §3, §5 and its validated samples, read
+2026-11-21, H). `Fulfillment.fulfillmentLineItems`: shopify.dev object page Fulfillment (H)."""
+
+from __future__ import annotations
+
+_BAG = "{ shopMoney { amount currencyCode } }"
+
+ORDER_FIELDS = f"""
+fragment HubOrderFields on Order {{
+  id legacyResourceId name number poNumber confirmationNumber sourceName sourceIdentifier
+  createdAt processedAt updatedAt cancelledAt cancelReason closedAt test tags note
+  email phone customerLocale currencyCode presentmentCurrencyCode taxesIncluded
+  displayFinancialStatus displayFulfillmentStatus
+  customAttributes {{ key value }}
+  totalPriceSet {_BAG} currentTotalPriceSet {_BAG} subtotalPriceSet {_BAG}
+  totalTaxSet {_BAG} totalShippingPriceSet {_BAG} totalDiscountsSet {_BAG} totalTipReceivedSet {_BAG}
+  shippingAddress {{
+    name firstName lastName company address1 address2 city province provinceCode zip country countryCodeV2 phone
+  }}
+  shippingLines(first: 5) {{ nodes {{ id title code source carrierIdentifier isRemoved discountedPriceSet {_BAG} }} }}
+  lineItems(first: 50) {{
+    pageInfo {{ hasNextPage endCursor }}
+    nodes {{
+      id sku name title variantTitle quantity currentQuantity unfulfilledQuantity requiresShipping isGiftCard
+      originalUnitPriceSet {_BAG} discountedTotalSet {_BAG} priceAfterAllDiscountsBeforeTaxesSet {_BAG}
+      variant {{ id barcode }}
+    }}
+  }}
+  fulfillmentOrders(first: 10) {{
+    pageInfo {{ hasNextPage }}
+    nodes {{
+      id status requestStatus fulfillAt fulfillBy
+      assignedLocation {{ name location {{ id }} }}
+      deliveryMethod {{ methodType }}
+      fulfillmentHolds {{ reason reasonNotes }}
+      lineItems(first: 50) {{
+        pageInfo {{ hasNextPage }}
+        nodes {{ id remainingQuantity totalQuantity sku lineItem {{ id }} }}
+      }}
+    }}
+  }}
+}}
+"""
+
+ORDERS = f"""
+query HubOrders($first: Int!, $after: String, $query: String) {{
+  orders(first: $first, after: $after, query: $query, sortKey: UPDATED_AT) {{
+    pageInfo {{ hasNextPage endCursor }}
+    nodes {{ ...HubOrderFields }}
+  }}
+}}
+{ORDER_FIELDS}"""
+
+ORDER = f"""
+query HubOrder($id: ID!) {{
+  order(id: $id) {{
+    ...HubOrderFields
+    fulfillments(first: 50) {{
+      id status createdAt trackingInfo {{ company number url }}
+      fulfillmentLineItems(first: 50) {{ nodes {{ quantity lineItem {{ id }} }} }}
+    }}
+  }}
+}}
+{ORDER_FIELDS}"""
+
+SHIP = """
+mutation HubShip($fulfillment: FulfillmentInput!) {
+  fulfillmentCreate(fulfillment: $fulfillment) {
+    fulfillment { id status createdAt trackingInfo { company number url } }
+    userErrors { field message }
+  }
+}
+"""

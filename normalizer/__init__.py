@@ -1,0 +1,1 @@
+"""A source document → the canonical order and its verdicts. Knows no channel by name."""

@@ -1,0 +1,175 @@
+"""The six acceptance checks of domain.md §3. All of them run every time, and each gives all its problems.
+
+An order that its source already calls shipped, completed or closed passes stock and payment: nothing will be shipped
+for it, so neither can be wrong; the other checks still speak, because reports and settlement read the order too. An
+order of which nothing is shipped (virtual goods) needs no consignee."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Final
+
+from domain.facts import Facts, Sender, WarehouseInfo
+from domain.money import EXPONENTS
+from domain.order import Consignee, Order
+from domain.verdict import Check, Problem, Verdict
+
+from .address import locate, with_changes
+from .goods import check_listing, check_stock
+from .phone import read_phone
+
+_MASK: Final = re.compile(r"[*＊]")
+_OVER: Final = frozenset({"shipped", "completed", "closed"})
+
+
+def check(order: Order, facts: Facts) -> tuple[Order, tuple[Verdict, ...]]:
+    """The order with what the checks found out (our SKUs and frozen bundle parts on its lines; region, official
+    division names and a clean phone on its consignee) and one verdict per check, in the order of
+    `domain.verdict.CHECKS`. Pure: `facts.now` is the only clock. Problems whose code a person has waived
+    (`facts.waived`) are left out."""
+    ships = any(line.requires_shipping for line in order.lines)
+    consignee, address_problems = _check_consignee(order.consignee, facts.sender) if ships else (order.consignee, ())
+    lines, listing_problems = check_listing(order, facts)
+    if consignee is not order.consignee or lines is not order.lines:
+        order = replace(order, consignee=consignee, lines=lines)
+    allowed = _allowed_warehouses(facts)
+    near = [info for info in allowed if not consignee.region or covers(info.regions, consignee)]
+    if ships and allowed and not near and order.status not in _OVER:
+        detail = f"no warehouse delivers to {consignee.region}"
+        address_problems = (*address_problems, Problem("out_of_delivery_range", "consignee.region", detail))
+    stock = () if order.status in _OVER else check_stock(order, facts, _able(near or allowed, consignee))
+    payment, waiting = _check_payment(order, facts.sender)
+    return order, (
+        _verdict("sender", _check_sender(order, facts, allowed), facts),
+        _verdict("listing", listing_problems, facts),
+        _verdict("stock", stock, facts),
+        _verdict("consignee", address_problems, facts),
+        _verdict("money", _check_money(order), facts),
+        _verdict("payment", payment, facts, waiting=waiting),
+    )
+
+
+def covers(regions: tuple[str, ...] | None, consignee: Consignee) -> bool:
+    """Whether a list of division-code prefixes or ISO codes includes where the consignee is; None includes
+    everything. Whole codes count as their prefix ("330000" is all of 浙江省)."""
+    if regions is None:
+        return True
+    place, country = consignee.region, consignee.country
+    return any(region == country or place.startswith(_prefix(region)) for region in regions)
+
+
+def _prefix(region: str) -> str:
+    if len(region) == 6 and region.isdigit():
+        return region[:2] if region.endswith("0000") else region.removesuffix("00")
+    return region
+
+
+def _verdict(name: Check, problems: Iterable[Problem], facts: Facts, *, waiting: bool = False) -> Verdict:
+    if facts.waived:
+        problems = [problem for problem in problems if problem.code not in facts.waived]
+        waiting = waiting and bool(problems)
+    return Verdict(name, tuple(problems), waiting)
+
+
+def _allowed_warehouses(facts: Facts) -> list[WarehouseInfo]:
+    names = facts.sender.allowed_warehouses
+    return [info for info in facts.warehouses if names is None or info.name in names]
+
+
+def _able(warehouses: list[WarehouseInfo], consignee: Consignee) -> frozenset[str]:
+    """Those that can use a privacy token, when the address is only that."""
+    return frozenset(info.name for info in warehouses if info.accepts_tokens or not consignee.masked)
+
+
+def _check_sender(order: Order, facts: Facts, allowed: list[WarehouseInfo]) -> tuple[Problem, ...]:
+    sender, problems = facts.sender, []
+    if not sender.active:
+        problems.append(Problem("sender_inactive", "sender", f"{sender.account} is not active"))
+    if sender.contract_from is not None and facts.now < sender.contract_from:
+        problems.append(Problem("sender_inactive", "sender", f"the contract begins {sender.contract_from.isoformat()}"))
+    if sender.contract_to is not None and facts.now > sender.contract_to:
+        problems.append(Problem("sender_inactive", "sender", f"the contract ended {sender.contract_to.isoformat()}"))
+    if sender.allowed_skus is not None:
+        for index, line in enumerate(order.lines):
+            if line.sku and line.state != "cancelled" and line.sku not in sender.allowed_skus:
+                problems.append(Problem("sender_not_allowed", f"lines.{index}.sku", f"{line.sku} is not allowed"))
+    if order.consignee.region and not covers(sender.allowed_regions, order.consignee):
+        problems.append(
+            Problem("sender_not_allowed", "consignee.region", f"{order.consignee.region} is not an allowed region")
+        )
+    if sender.allowed_warehouses is not None and facts.warehouses and not allowed:
+        problems.append(Problem("sender_not_allowed", "sender", "none of the warehouses is allowed"))
+    if sender.credit_left is not None and order.status not in _OVER and order.amounts.paid > 0:
+        problems.extend(_check_credit(order, sender, sender.credit_left))
+    return tuple(problems)
+
+
+def _check_credit(order: Order, sender: Sender, left: int) -> Iterable[Problem]:
+    if order.currency != sender.credit_currency:
+        detail = f"the credit is in {sender.credit_currency or 'no currency'}, the order in {order.currency}"
+        yield Problem("credit_exceeded", "currency", detail)
+    elif order.amounts.paid > left:
+        yield Problem("credit_exceeded", "amounts.paid", f"{order.amounts.paid} of {left} left")
+
+
+def _check_consignee(consignee: Consignee, sender: Sender) -> tuple[Consignee, tuple[Problem, ...]]:
+    changes, found = locate(consignee)
+    country = changes.get("country", consignee.country)
+    phone = read_phone(consignee.phone, country)
+    masked = consignee.masked or phone.masked or _MASK.search(consignee.name + consignee.street) is not None
+    if phone.valid:
+        changes["phone"] = phone.number
+        changes["phone_extension"] = phone.extension or consignee.phone_extension
+    changes["masked"] = masked
+    name, raw_phone = consignee.name.strip() or consignee.company.strip(), consignee.phone.strip()
+    trusted = sender.tokens_usable and bool(consignee.token)
+    consignee = with_changes(consignee, changes)
+    if trusted:
+        return consignee, ()
+    problems = list(found)
+    if not name:
+        problems.append(Problem("address_incomplete", "consignee.name", "no name"))
+    if masked and not any(problem.code == "address_masked" for problem in problems):
+        problems.append(Problem("address_masked", "consignee", "name, phone or address are masked"))
+    if not phone.valid and not phone.masked:
+        detail = "not a phone number" if raw_phone else "no phone"
+        problems.append(Problem("phone_invalid", "consignee.phone", detail))
+    return consignee, tuple(problems)
+
+
+def _check_money(order: Order) -> tuple[Problem, ...]:
+    amounts, problems = order.amounts, []
+    if order.currency not in EXPONENTS:
+        problems.append(Problem("currency_unknown", "currency", f"{order.currency[:20]!r} is no currency"))
+    goods = sum([line.amount for line in order.lines])
+    if goods != amounts.goods:
+        problems.append(
+            Problem("money_mismatch", "amounts.goods", f"lines sum to {goods}, the source says {amounts.goods}")
+        )
+    paid = goods + amounts.freight + amounts.tax - amounts.discount
+    if paid != amounts.paid:
+        detail = f"lines {goods} + freight {amounts.freight} + tax {amounts.tax} - discount {amounts.discount} = {paid}"
+        problems.append(Problem("money_mismatch", "amounts.paid", f"{detail}, the source says {amounts.paid}"))
+    return tuple(problems)
+
+
+def _check_payment(order: Order, sender: Sender) -> tuple[list[Problem], bool]:
+    """The problems, and whether waiting cures them: only when being unpaid is the only one."""
+    if order.status in _OVER:
+        return [], False
+    problems = [Problem("platform_forbids_shipping", "forbids_shipping", reason) for reason in order.forbids_shipping]
+    for index, line in enumerate(order.lines):
+        if line.state == "after_sale":
+            detail = f"line {line.external_id} has an open after-sale"
+            problems.append(Problem("platform_forbids_shipping", f"lines.{index}.state", detail))
+    if order.payment == "cod":
+        if not sender.cod_allowed:
+            problems.append(Problem("unpaid", "payment", "cash on delivery is not allowed for this account"))
+        return problems, False
+    unknown = "unknown_status" in order.forbids_shipping
+    if order.payment == "unpaid" or (order.status == "pending_payment" and not unknown):
+        problems.append(Problem("unpaid", "payment", f"the source says {order.source_status}"))
+        return problems, len(problems) == 1
+    return problems, False

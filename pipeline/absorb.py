@@ -1,0 +1,245 @@
+"""absorb: stored documents become orders, packages and states. It decides and talks to nobody.
+
+Documents are taken in batches. One that fails becomes one exception and harms nobody else; a transaction that fails is
+halved until the culprit is alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import exc
+
+from domain.errors import HubError, MappingError, RetryableError
+from domain.order import Order, ShippingNews
+from storage import tables as t
+from storage.inbox import claim_documents, due_documents, load_documents, open_body, settle_documents
+from storage.rows import Row, rows_of, update_rows
+
+from .bootstrap import Hub
+from .reading import read_order
+from .take_news import find_fulfilments, take_news, tracking_owners
+from .take_order import person_hashes, take_order
+from .workspace import (
+    Workspace,
+    count_buyers,
+    exception_row,
+    find_orders,
+    load_goods,
+    load_orders,
+    open_workspace,
+    write_workspace,
+)
+
+
+@dataclass(slots=True)
+class _Read:
+    """One document of the batch, read or not."""
+
+    row: Row
+    order: Order | None = None
+    news: tuple[ShippingNews, ...] = ()
+    error: HubError | None = None
+    again: bool = False
+    owners: Mapping[str, set[int]] = field(default_factory=dict)
+
+
+def absorb(hub: Hub, *, limit: int | None = None) -> int:
+    """Absorb documents that wait, one batch; returns how many came to an end."""
+    with hub.read() as tx:
+        ids = due_documents(tx, limit or hub.settings.batch)
+    return _absorb(hub, ids) if ids else 0
+
+
+def absorb_all(hub: Hub, *, batches: int = 10_000) -> int:
+    """Absorb until nothing waits (bounded)."""
+    total = 0
+    for _ in range(batches):
+        done = absorb(hub)
+        total += done
+        if not done:
+            break
+    return total
+
+
+def _absorb(hub: Hub, ids: Sequence[int]) -> int:
+    try:
+        with hub.write() as tx:
+            ws = open_workspace(hub, tx, hub.clock())
+            rows = claim_documents(tx, ids)
+            absorb_rows(ws, rows)
+            write_workspace(ws)
+            return len(rows)
+    except exc.OperationalError:
+        raise  # the database itself is in trouble: nothing is wrong with any document
+    except Exception as error:  # noqa: BLE001 - whatever it is, it must not stop the documents around it
+        if len(ids) == 1:
+            return _quarantine(hub, ids[0], error)
+        middle = len(ids) // 2
+        return _absorb(hub, ids[:middle]) + _absorb(hub, ids[middle:])
+
+
+def absorb_rows(ws: Workspace, rows: Sequence[Row], *, again: bool = False) -> dict[int, int]:
+    """Absorb claimed documents inside the caller's transaction; returns order ids by inbox id. The caller writes the
+    workspace."""
+    read = [_read(ws, row, again) for row in rows]
+    _load(ws, read)
+    ended: list[Row] = []
+    orders: dict[int, int] = {}
+    for document in read:
+        order_id, state, error = _apply(ws, document)
+        if order_id is not None:
+            orders[document.row["id"]] = order_id
+        ended.append({"id": document.row["id"], "state": state, "order_id": order_id, "error": error})
+    settle_documents(ws.tx, ended)
+    _clear_cured(ws, [document for document, end in zip(read, ended, strict=True) if end["state"] in {"done", "stale"}])
+    return orders
+
+
+def reabsorb(hub: Hub, inbox_ids: Sequence[int]) -> dict[int, int]:
+    """Read stored documents once more - after a correction, a new mapping or a new listing. Returns order ids by inbox id."""
+    with hub.write() as tx:
+        ws = open_workspace(hub, tx, hub.clock())
+        orders = absorb_rows(ws, load_documents(tx, inbox_ids), again=True)
+        write_workspace(ws)
+        return orders
+
+
+def _read(ws: Workspace, row: Row, again: bool) -> _Read:
+    document = _Read(row, again=again)
+    try:
+        body = open_body(ws.hub.vault, row)
+        if row["source_kind"] == "account":
+            document.order = read_order(ws.directory.accounts[row["source_id"]], body, ws.at)
+            if document.order.external_id != row["external_id"]:
+                raise MappingError("id_mismatch", "the document names another order", path="external_id")
+        else:
+            document.news = ws.directory.targets[row["source_id"]].kind.read_news(body)
+    except HubError as error:
+        document.error = error
+    except Exception as error:  # noqa: BLE001 - a document nobody foresaw is one exception, never a stopped batch
+        document.error = MappingError("unreadable", type(error).__name__)
+    return document
+
+
+def _load(ws: Workspace, read: Sequence[_Read]) -> None:
+    """All facts for the batch, with a few queries; locks in one order: orders, outbox, stock."""
+    orders = [(document.row["source_id"], document.order) for document in read if document.order is not None]
+    news = [item for document in read for item in document.news]
+    codes = find_fulfilments(ws, (item.reference for item in news)) if news else {}
+    find_orders(ws, ((account_id, order.external_id) for account_id, order in orders))
+    load_orders(ws, codes.values())
+    wanted = {(account_id, line.external_sku) for account_id, order in orders for line in order.lines}
+    skus = {line["sku"] for order_id in codes.values() for line in ws.dossiers[order_id].fulfilment_lines.values()}
+    planned = {
+        line["sku"]
+        for account_id, order in orders
+        if (order_id := ws.by_external.get((account_id, order.external_id)))
+        for line in ws.dossiers[order_id].fulfilment_lines.values()
+    }
+    load_goods(ws, wanted, skus | planned)
+    hashed = (
+        (account_id, person_hashes(ws.hub.vault, account_id, order)["buyer_hash"]) for account_id, order in orders
+    )
+    count_buyers(ws, ((account_id, buyer) for account_id, buyer in hashed if buyer))
+    if news:
+        owners = tracking_owners(ws, (parcel.tracking for item in news for parcel in item.parcels))
+        for document in read:
+            document.owners = owners
+
+
+def _apply(ws: Workspace, document: _Read) -> tuple[int | None, str, str | None]:
+    if document.error is None:
+        try:
+            if document.order is not None:
+                account = ws.directory.accounts[document.row["source_id"]]
+                order_id, state = take_order(ws, account, document.order, document.row["id"], again=document.again)
+                return order_id, state, None
+            return _apply_news(ws, document)
+        except HubError as error:
+            document.error = error
+    _except(ws, document.row, document.error)
+    return None, "exception", document.error.code
+
+
+def _apply_news(ws: Workspace, document: _Read) -> tuple[int | None, str, str | None]:
+    order_id: int | None = None
+    for news in document.news:
+        found = _order_of(ws, news.reference)
+        if found is None:
+            raise MappingError("tracking_unknown_order", f"no fulfilment has the code {news.reference[:60]!r}")
+        order_id = found
+        dossier = ws.dossier(order_id)
+        take_news(ws, dossier, news, document.owners)
+        ws.keep(dossier)
+        for parcel in news.parcels:
+            owners = document.owners
+            if isinstance(owners, dict):
+                owners.setdefault(parcel.tracking, set()).add(order_id)
+    return order_id, "done", None
+
+
+def _order_of(ws: Workspace, code: str) -> int | None:
+    for order_id, dossier in ws.dossiers.items():
+        if any(row["code"] == code for row in dossier.fulfilments.values()):
+            return order_id
+    return None
+
+
+def _subject(row: Row) -> str:
+    return f"document:{row['source_kind']}:{row['source_id']}:{row['kind']}:{row['external_id']}"
+
+
+def _except(ws: Workspace, row: Row, error: HubError) -> None:
+    account = ws.directory.accounts.get(row["source_id"]) if row["source_kind"] == "account" else None
+    path = error.path if isinstance(error, MappingError) else ""
+    detail = {
+        "problems": [{"path": path, "detail": error.detail, "candidates": []}],
+        "external_id": row["external_id"],
+        "document": row["kind"],
+    }
+    ws.loose.append(
+        exception_row(
+            ws,
+            error.code,
+            _subject(row),
+            detail,
+            account_id=account.id if account else None,
+            partner_id=account.partner_id if account else None,
+            inbox_id=row["id"],
+        )
+    )
+
+
+def _clear_cured(ws: Workspace, cured: Sequence[_Read]) -> None:
+    """A document that reads well again resolves the exceptions of its earlier versions."""
+    subjects = {_subject(document.row) for document in cured if document.again or document.row["seq"] > 1}
+    if not subjects:
+        return
+    open_rows = rows_of(
+        ws.tx,
+        t.exceptions.select().where(t.exceptions.c.subject.in_(sorted(subjects)), t.exceptions.c.state != "resolved"),
+    )
+    for row in open_rows:
+        row |= {
+            "state": "resolved",
+            "resolved_at": ws.now,
+            "resolved_by": "hub",
+            "resolution": "the document reads well now",
+        }
+    update_rows(ws.tx, t.exceptions, open_rows, ("state", "resolved_at", "resolved_by", "resolution"))
+
+
+def _quarantine(hub: Hub, inbox_id: int, error: Exception) -> int:
+    """A document whose transaction fails by itself becomes an exception with its reason."""
+    if isinstance(error, RetryableError):
+        raise error
+    known = error if isinstance(error, HubError) else MappingError("unabsorbable", type(error).__name__)
+    with hub.write() as tx:
+        ws = open_workspace(hub, tx, hub.clock())
+        rows = claim_documents(tx, [inbox_id])
+        for row in rows:
+            _except(ws, row, known)
+            settle_documents(tx, [{"id": row["id"], "state": "exception", "order_id": None, "error": known.code}])
+        write_workspace(ws)
+        return len(rows)

@@ -1,0 +1,134 @@
+"""One running process: its database, keys, ids, client and clock, opened together and closed together.
+
+This is the only room that opens a transaction. While one is open in a thread, `outside()` refuses, and every function
+that talks to the network asks it first: no network call ever happens inside a transaction."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, Engine
+
+from domain.errors import ConfigError
+from domain.numbers import IdMaker
+from storage.database import is_sqlite, migrate, open_engine, reading
+from storage.nodes import claim_node, free_node, keep_node
+from storage.times import micros
+from storage.vault import Vault, load_vault
+from wire.client import Client
+
+from .settings import Settings
+
+_NODE_LEASE = 3_600_000_000
+_inside = threading.local()
+
+
+@dataclass(slots=True)
+class Hub:
+    """What every use case gets. `memory` keeps what is derived from
+    configuration (the directory, opened sessions) until the configuration changes."""
+
+    settings: Settings
+    engine: Engine
+    vault: Vault
+    ids: IdMaker
+    client: Client
+    private_client: Client
+    clock: Callable[[], datetime]
+    node: int
+    holder: str
+    memory: dict[str, Any] = field(default_factory=dict)
+    _reader: Engine = field(init=False, repr=False)
+    _writer: Any = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._reader = reading(self.engine)
+        # SQLite has one writer: waiting here is cheaper than polling its busy lock.
+        self._writer = threading.Lock() if is_sqlite(self.engine) else nullcontext()
+
+    def now(self) -> int:
+        """The time in microseconds."""
+        return micros(self.clock())
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """One transaction that may write."""
+        with self._writer, self.engine.begin() as tx, _marked():
+            yield tx
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """One transaction that only reads: a consistent view, no write lock."""
+        with self._reader.begin() as tx, _marked():
+            yield tx
+
+
+@contextmanager
+def _marked() -> Iterator[None]:
+    depth = getattr(_inside, "depth", 0)
+    _inside.depth = depth + 1
+    try:
+        yield
+    finally:
+        _inside.depth = depth
+
+
+def outside() -> None:
+    """Refuse to go on inside a transaction: asked before every network call."""
+    if getattr(_inside, "depth", 0):
+        raise AssertionError("a network call inside a transaction")
+
+
+def open_hub(settings: Settings, *, clock: Callable[[], datetime] | None = None, migrated: bool = False) -> Hub:
+    """Open everything; the schema is brought up to date first unless `migrated`. ConfigError says what is wrong."""
+    clock = clock or (lambda: datetime.now(UTC))
+    settings.data_folder.mkdir(parents=True, exist_ok=True)
+    key_file = settings.key_file or settings.data_folder / "keys"
+    vault = load_vault(key_file, settings.key)
+    if not migrated:
+        migrate(settings.url)
+    engine = open_engine(settings.url, pool=settings.senders + 16)
+    holder = f"{socket.gethostname()}:{os.getpid()}:{time.monotonic_ns()}"
+    try:
+        with engine.begin() as tx:
+            node = claim_node(tx, holder, now=micros(clock()), lease=_NODE_LEASE)
+    except BaseException:
+        engine.dispose()
+        raise
+    return Hub(
+        settings=settings,
+        engine=engine,
+        vault=vault,
+        ids=IdMaker(node, lambda: micros(clock()) // 1000),
+        client=Client(),
+        private_client=Client(allow_private=True),
+        clock=clock,
+        node=node,
+        holder=holder,
+    )
+
+
+def keep_alive(hub: Hub) -> None:
+    """Prolong this process's node number. ConfigError when another process has taken it: ids could meet."""
+    with hub.write() as tx:
+        if not keep_node(tx, hub.node, hub.holder, now=hub.now(), lease=_NODE_LEASE):
+            raise ConfigError("node_lost", "this process slept longer than its lease: restart it")
+
+
+def close_hub(hub: Hub) -> None:
+    """Give the node number back and close connections. Safe to skip: leases run out."""
+    try:
+        with hub.write() as tx:
+            free_node(tx, hub.node, hub.holder, now=hub.now())
+    finally:
+        hub.client.close()
+        hub.private_client.close()
+        hub.engine.dispose()

@@ -1,0 +1,149 @@
+"""Who is who, as values: accounts, warehouses, partners and the armed rules, read once per change of configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection
+
+from connectors._channel import Channel, channels
+from domain.errors import ConfigError
+from domain.facts import Sender, WarehouseInfo
+from outbound._warehouse import Warehouse, warehouses
+from rules.language import default_ruleset
+from rules.language import load as load_ruleset
+from rules.ruleset import Ruleset
+from storage import directory as stored
+from storage.times import maybe_moment
+
+from .bootstrap import Hub
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """One shop (or one partner's intake) with its channel and what it is allowed."""
+
+    id: int
+    name: str
+    channel: Channel
+    partner_id: int | None
+    enabled: bool
+    state: str
+    options: Mapping[str, Any]
+    sender: Sender
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """One warehouse with its kind and what routing knows of it."""
+
+    id: int
+    name: str
+    kind: Warehouse
+    enabled: bool
+    state: str
+    info: WarehouseInfo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Directory:
+    """A consistent reading of the configuration."""
+
+    stamp: tuple[int, ...]
+    accounts: Mapping[int, Account]
+    targets: Mapping[int, Target]
+    ruleset: Ruleset
+
+    def account(self, name: str) -> Account:
+        for account in self.accounts.values():
+            if account.name == name:
+                return account
+        raise ConfigError("account_unknown", f"there is no account {name}")
+
+    def target(self, name: str) -> Target:
+        for target in self.targets.values():
+            if target.name == name:
+                return target
+        raise ConfigError("warehouse_unknown", f"there is no warehouse {name}")
+
+
+def read_directory(hub: Hub, tx: Connection) -> Directory:
+    """The configuration as of this transaction; parsed again only when something changed."""
+    stamp = stored.directory_stamp(tx)
+    known = hub.memory.get("directory")
+    if not isinstance(known, Directory) or known.stamp != stamp:
+        known = hub.memory["directory"] = _read(tx, stamp)
+    return known
+
+
+def _read(tx: Connection, stamp: tuple[int, ...]) -> Directory:
+    partners = {row["id"]: row for row in stored.load_partners(tx)}
+    targets = {row["id"]: _target(row) for row in stored.load_warehouses(tx)}
+    armed = stored.armed_ruleset(tx)
+    return Directory(
+        stamp=stamp,
+        accounts={row["id"]: _account(row, partners.get(row["partner_id"])) for row in stored.load_accounts(tx)},
+        targets=targets,
+        ruleset=load_ruleset(armed["document"].encode()) if armed else default_ruleset(),
+    )
+
+
+def _account(row: Mapping[str, Any], partner: Mapping[str, Any] | None) -> Account:
+    channel = channels().get(row["channel"])
+    if channel is None:
+        raise ConfigError("channel_unknown", f"account {row['name']}: there is no channel {row['channel']}")
+    options = row["options"] | (partner["options"] if partner else {})
+    sender = Sender(
+        account=row["name"],
+        channel=row["channel"],
+        partner=partner["name"] if partner else "",
+        active=row["enabled"] and (partner is None or partner["active"]),
+        contract_from=maybe_moment(partner["contract_from"]) if partner else None,
+        contract_to=maybe_moment(partner["contract_to"]) if partner else None,
+        allowed_skus=_names(options.get("allowed_skus")),
+        allowed_regions=tuple(options["allowed_regions"]) if options.get("allowed_regions") else None,
+        allowed_warehouses=_names(options.get("allowed_warehouses")),
+        credit_left=options.get("credit_limit"),
+        credit_currency=options.get("credit_currency", ""),
+        cod_allowed=bool(options.get("cod_allowed", False)),
+    )
+    return Account(
+        id=row["id"],
+        name=row["name"],
+        channel=channel,
+        partner_id=row["partner_id"],
+        enabled=row["enabled"],
+        state=row["state"],
+        options=options,
+        sender=sender,
+    )
+
+
+def _names(values: list[str] | None) -> frozenset[str] | None:
+    return None if values is None else frozenset(values)
+
+
+def _target(row: Mapping[str, Any]) -> Target:
+    kind = warehouses().get(row["kind"])
+    if kind is None:
+        raise ConfigError("warehouse_kind_unknown", f"warehouse {row['name']}: there is no kind {row['kind']}")
+    info = row["info"]
+    return Target(
+        id=row["id"],
+        name=row["name"],
+        kind=kind,
+        enabled=row["enabled"],
+        state=row["state"],
+        info=WarehouseInfo(
+            name=row["name"],
+            country=info.get("country", "CN"),
+            province=info.get("province", ""),
+            city=info.get("city", ""),
+            priority=int(info.get("priority", 0)),
+            regions=tuple(info["regions"]) if info.get("regions") else None,
+            carriers=tuple(info.get("carriers", ())),
+            accepts_tokens=bool(info.get("accepts_tokens", kind.accepts_tokens)),
+        ),
+    )

@@ -1,0 +1,196 @@
+"""dispatch: claim → send outside any transaction → settle. It talks and decides nothing.
+
+A claim is a lease with a fencing token. What was due is sent; what may have happened is looked up first, or sent again
+where the target honours our key, or parked for a person where it can do neither."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal
+
+from sqlalchemy import update
+
+from domain.errors import ConfigError, HubError, RefusedError, RetryableError, UnknownOutcomeError
+from storage import tables as t
+from storage.outbox import claim_outbox, still_claimed
+from storage.rows import Row, chunks
+from storage.times import span
+
+from .bootstrap import Hub, outside
+from .directory import Directory, read_directory
+from .dossier import Dossier, load_dossiers
+from .messages import build_confirmation, build_shipment
+from .sessions import channel_session, warehouse_session
+
+LEASE = timedelta(seconds=60)
+_SAFE = timedelta(seconds=25)  # a send may take 30 s: it must start early enough to end inside the lease
+_LOOKS = 2
+
+End = Literal["done", "retry", "refused", "unknown", "parked", "withdrawn", "wait"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How one sending ended. `code`/`detail` of an error, `reference` the peer's own, `degraded` what could not be said."""
+
+    row: Row
+    end: End
+    code: str = ""
+    detail: str = ""
+    reference: str = ""
+    degraded: str = ""
+    error: HubError | None = None
+    looked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A claimed row with everything needed to send it."""
+
+    row: Row
+    dossier: Dossier
+    directory: Directory
+    claimed_at: int
+
+
+def dispatch(hub: Hub, settle: Callable[[Hub, Sequence[Outcome]], None], *, pool: ThreadPoolExecutor) -> int:
+    """Claim one batch, send it concurrently, settle in groups as answers come. Returns how many rows were handled."""
+    jobs = claim(hub, hub.settings.senders * 4)
+    pending: set[Future[Outcome | None]] = {pool.submit(send, hub, job) for job in jobs}
+    while pending:
+        finished, pending = wait(pending, timeout=60, return_when=FIRST_COMPLETED)
+        if pending:
+            # Answers that come close together share one commit.
+            more, pending = wait(pending, timeout=0.02)
+            finished |= more
+        settle(hub, [outcome for future in finished if (outcome := future.result()) is not None])
+    return len(jobs)
+
+
+def claim(hub: Hub, limit: int) -> list[Job]:
+    """Take work whose time has come, in one short transaction, and load what is to be sent."""
+    now = hub.now()
+    (token,) = hub.ids.take(1)
+    with hub.write() as tx:
+        directory = read_directory(hub, tx)
+        stopped = [x.id for x in directory.targets.values() if x.state != "active" or not x.enabled]
+        stopped += [x.id for x in directory.accounts.values() if x.state != "active" or not x.enabled]
+        rows = claim_outbox(tx, now=now, lease=span(LEASE), token=token, limit=limit, targets=stopped)
+        pushed = [row["fulfilment_id"] for row in rows if row["kind"] == "push"]
+        f = t.fulfilments
+        for chunk in chunks(pushed):
+            tx.execute(update(f).where(f.c.id.in_(chunk), f.c.state == "ready").values(state="pushing", updated_at=now))
+    if not rows:
+        return []
+    with hub.read() as tx:
+        dossiers = load_dossiers(tx, hub.vault, {row["order_id"] for row in rows}, lock=False)
+    return [Job(row, dossiers[row["order_id"]], directory, now) for row in rows]
+
+
+def send(hub: Hub, job: Job) -> Outcome | None:
+    """Have one effect. None: the claim is not ours any more, somebody else will settle it."""
+    outside()
+    row = job.row
+    if hub.now() - job.claimed_at > span(_SAFE):
+        return None
+    with hub.read() as tx:
+        if not still_claimed(tx, row["id"], row["token"]):
+            return None
+    try:
+        if row["kind"] == "push":
+            return _push(hub, job)
+        return _cancel(hub, job) if row["kind"] == "cancel" else _confirm(hub, job)
+    except UnknownOutcomeError as error:
+        return Outcome(row=row, end="unknown", code=error.code, detail=error.detail, error=error)
+    except RetryableError as error:
+        return Outcome(row=row, end=_again(row), code=error.code, detail=error.detail, error=error)
+    except ConfigError as error:
+        return Outcome(row=row, end=_again(row), code=error.code, detail=error.detail, error=error)
+    except HubError as error:
+        return Outcome(row=row, end="refused", code=error.code, detail=error.detail, error=error)
+    except Exception as error:  # noqa: BLE001 - a fault of ours in the middle of a send: it may have happened
+        return Outcome(
+            row=row, end="unknown", code="internal", detail=type(error).__name__, error=UnknownOutcomeError("internal")
+        )
+
+
+def _again(row: Row) -> End:
+    """A failed look leaves an unknown outcome unknown; a failed first send certainly did not arrive."""
+    return "retry" if row["was"] == "due" else "unknown"
+
+
+def _push(hub: Hub, job: Job) -> Outcome:
+    row, dossier = job.row, job.dossier
+    fulfilment = dossier.fulfilments[row["fulfilment_id"]]
+    target = job.directory.targets[row["target_id"]]
+    session = warehouse_session(hub, target)
+    stopped = fulfilment["state"] in {"cancelling", "cancelled"}
+    repeats = target.kind.repeats(session.settings)
+    if row["was"] == "due":
+        if stopped or fulfilment["state"] not in {"pushing", "ready"}:
+            return Outcome(row=row, end="withdrawn")
+    elif repeats == "unsafe":
+        return Outcome(row=row, end="parked", code="outcome_unknown")
+    elif repeats == "findable" or stopped:
+        found = target.kind.find(session, fulfilment["code"], fulfilment["warehouse_ref"])
+        if found is not None:
+            return Outcome(row=row, end="done", reference=found.reference)
+        if row["looks"] + 1 < _LOOKS + (2 if stopped else 0):
+            return Outcome(row=row, end="unknown", code="not_found_yet", looked=True)
+        if stopped:
+            return Outcome(row=row, end="withdrawn", code="never_arrived")
+    account = job.directory.accounts[dossier.order["account_id"]]
+    accepted = target.kind.send(session, build_shipment(dossier, fulfilment, account))
+    return Outcome(row=row, end="done", reference=accepted.reference)
+
+
+def _cancel(hub: Hub, job: Job) -> Outcome:
+    """A cancel may be asked again: after an unknown answer the question is simply repeated."""
+    row = job.row
+    fulfilment = job.dossier.fulfilments[row["fulfilment_id"]]
+    if fulfilment["state"] != "cancelling":
+        return Outcome(row=row, end="withdrawn")
+    target = job.directory.targets[row["target_id"]]
+    session = warehouse_session(hub, target)
+    answer = target.kind.cancel(
+        session, fulfilment["code"], fulfilment["warehouse_ref"], "cancelled by the buyer or the shop"
+    )
+    if answer.cancelled or answer.unknown_order:
+        return Outcome(row=row, end="done", detail=answer.detail)
+    return Outcome(row=row, end="refused", code="cancel_refused", detail=answer.detail)
+
+
+def _confirm(hub: Hub, job: Job) -> Outcome:
+    row, dossier = job.row, job.dossier
+    account = job.directory.accounts[row["target_id"]]
+    package = dossier.packages[row["package_id"]]
+    earlier = [
+        other
+        for other in dossier.outbox.values()
+        if other["kind"] == "confirm" and other["id"] < row["id"] and other["state"] in {"due", "sending", "unknown"}
+    ]
+    if earlier:
+        return Outcome(row=row, end="wait")
+    channel = account.channel
+    confirmation = build_confirmation(dossier, package, account)
+    if channel.confirm is None or confirmation is None:
+        return Outcome(row=row, end="done", degraded="an earlier parcel of the same lines was told already")
+    session = channel_session(hub, account, settled_after=timedelta(0))
+    if row["was"] != "due":
+        if channel.can.repeats == "unsafe" or channel.find is None:
+            return Outcome(row=row, end="parked", code="outcome_unknown")
+        found = channel.find(session, confirmation)
+        if found is not None:
+            return Outcome(row=row, end="done", reference=found.reference, degraded=found.degraded)
+    try:
+        confirmed = channel.confirm(session, confirmation)
+    except RefusedError:
+        # "Already shipped" may be our own earlier call: only a look tells.
+        found = channel.find(session, confirmation) if channel.find else None
+        if found is None:
+            raise
+        confirmed = found
+    return Outcome(row=row, end="done", reference=confirmed.reference, degraded=confirmed.degraded)

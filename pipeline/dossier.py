@@ -1,0 +1,234 @@
+"""Everything stored about one order, loaded together, changed in memory, written back together.
+
+Whatever changes an order - a document, a sending's outcome, a person - goes through a dossier inside one transaction
+that holds the order's lock, so there is one place where rows of an order are written and one log of why. Lock order:
+orders, their outbox rows, stock; each sorted."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, Table
+
+from storage import tables as t
+from storage.events import GENESIS, link
+from storage.rows import Row, insert_rows, load_rows, update_rows
+from storage.vault import Vault
+
+PRIVATE = "orders.private"
+DETAIL = "exceptions.detail"
+RECORD = "decisions.record"
+
+_MUTABLE: dict[Table, tuple[str, ...]] = {
+    t.orders: tuple(
+        column.name
+        for column in t.orders.c
+        if column.name not in {"id", "number", "account_id", "partner_id", "external_id", "created_at"}
+    ),
+    t.order_lines: tuple(column.name for column in t.order_lines.c if column.name not in {"order_id", "line"}),
+    t.fulfilments: ("state", "carrier", "warehouse_ref", "freight", "revision", "news_due_at", "updated_at"),
+    t.fulfilment_lines: ("quantity", "shipped"),
+    t.packages: ("state", "confirm_state", "carrier", "carrier_name", "updated_at"),
+    t.outbox: ("state", "attempts", "looks", "token", "due_at", "outcome", "reply", "updated_at"),
+    t.exceptions: ("state", "detail", "assignee", "snoozed_until", "resolved_at", "resolved_by", "resolution"),
+    t.after_sales: ("state", "source_status", "amount", "source_time", "updated_at"),
+}
+
+
+@dataclass(slots=True)
+class Dossier:
+    """One order's rows by their keys. `private` is the opened `orders.private`; `moves` are stock changes to make
+    (warehouse, sku, on hand, reserved); `log` are events to append (actor, kind, detail)."""
+
+    order: Row
+    private: dict[str, Any]
+    new: bool = False
+    lines: dict[int, Row] = field(default_factory=dict)
+    fulfilments: dict[int, Row] = field(default_factory=dict)
+    fulfilment_lines: dict[tuple[int, int, str], Row] = field(default_factory=dict)
+    packages: dict[int, Row] = field(default_factory=dict)
+    package_lines: dict[tuple[int, int, str], Row] = field(default_factory=dict)
+    outbox: dict[int, Row] = field(default_factory=dict)
+    exceptions: dict[int, Row] = field(default_factory=dict)
+    after_sales: dict[str, Row] = field(default_factory=dict)
+    decisions: list[Row] = field(default_factory=list)
+    after_sale_lines: list[Row] = field(default_factory=list)
+    log: list[tuple[str, str, Mapping[str, Any]]] = field(default_factory=list)
+    moves: list[tuple[int, str, int, int]] = field(default_factory=list)
+
+    @property
+    def id(self) -> int:
+        return int(self.order["id"])
+
+    def note(self, actor: str, kind: str, **detail: Any) -> None:
+        """Append an event. `detail` holds names and numbers, never buyer data."""
+        self.log.append((actor, kind, detail))
+
+    def lines_of(self, fulfilment_id: int) -> list[Row]:
+        return [row for key, row in self.fulfilment_lines.items() if key[0] == fulfilment_id]
+
+    def live(self) -> list[Row]:
+        """Fulfilments that are not cancelled, oldest first."""
+        return [row for _, row in sorted(self.fulfilments.items()) if row["state"] != "cancelled"]
+
+    def outbox_of(self, kind: str, fulfilment_id: int) -> Row | None:
+        """The newest row of that kind for a fulfilment."""
+        rows = [row for row in self.outbox.values() if row["kind"] == kind and row["fulfilment_id"] == fulfilment_id]
+        return max(rows, key=lambda row: int(row["id"])) if rows else None
+
+
+def load_dossiers(tx: Connection, vault: Vault, order_ids: Iterable[int], *, lock: bool = True) -> dict[int, Dossier]:
+    """Load everything stored about these orders; with `lock` nobody else changes them until the transaction ends."""
+    ids = sorted(set(order_ids))
+    if not ids:
+        return {}
+    found = {
+        int(row["id"]): Dossier(order=row, private=vault.open_json(PRIVATE, row["id"], row["private"]))
+        for row in load_rows(tx, t.orders, t.orders.c.id, ids, lock=lock)
+    }
+    for row in load_rows(tx, t.outbox, t.outbox.c.order_id, ids, lock=lock):
+        found[row["order_id"]].outbox[row["id"]] = row
+    for row in load_rows(tx, t.order_lines, t.order_lines.c.order_id, ids):
+        found[row["order_id"]].lines[row["line"]] = row
+    owner: dict[int, Dossier] = {}
+    for row in load_rows(tx, t.fulfilments, t.fulfilments.c.order_id, ids):
+        owner[row["id"]] = found[row["order_id"]]
+        found[row["order_id"]].fulfilments[row["id"]] = row
+    for row in load_rows(tx, t.fulfilment_lines, t.fulfilment_lines.c.fulfilment_id, owner):
+        owner[row["fulfilment_id"]].fulfilment_lines[row["fulfilment_id"], row["line"], row["sku"]] = row
+    parcels: dict[int, Dossier] = {}
+    for row in load_rows(tx, t.packages, t.packages.c.order_id, ids):
+        parcels[row["id"]] = found[row["order_id"]]
+        found[row["order_id"]].packages[row["id"]] = row
+    for row in load_rows(tx, t.package_lines, t.package_lines.c.package_id, parcels):
+        parcels[row["package_id"]].package_lines[row["package_id"], row["line"], row["sku"]] = row
+    for row in load_rows(tx, t.exceptions, t.exceptions.c.order_id, ids):
+        if row["state"] != "resolved":
+            found[row["order_id"]].exceptions[row["id"]] = row
+    for row in load_rows(tx, t.after_sales, t.after_sales.c.order_id, ids):
+        found[row["order_id"]].after_sales[row["external_id"]] = row
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """How a dossier looked when it was loaded."""
+
+    order: Row
+    private: dict[str, Any]
+    rows: dict[Table, dict[Any, Row]]
+
+
+def snapshot(dossier: Dossier) -> Snapshot:
+    """Remember the stored rows, to write only what changes."""
+    return Snapshot(
+        order=dict(dossier.order),
+        private=copy.deepcopy(dossier.private),
+        rows={table: {key: dict(row) for key, row in rows.items()} for table, rows in _keyed(dossier).items()},
+    )
+
+
+def restore(before: Snapshot) -> Dossier:
+    """The dossier as it was loaded: what a failed change leaves behind."""
+    rows = {table: {key: dict(row) for key, row in kept.items()} for table, kept in before.rows.items()}
+    return Dossier(
+        order=dict(before.order),
+        private=copy.deepcopy(before.private),
+        lines=rows[t.order_lines],
+        fulfilments=rows[t.fulfilments],
+        fulfilment_lines=rows[t.fulfilment_lines],
+        packages=rows[t.packages],
+        package_lines=rows[t.package_lines],
+        outbox=rows[t.outbox],
+        exceptions=rows[t.exceptions],
+        after_sales=rows[t.after_sales],
+    )
+
+
+def write_dossiers(tx: Connection, vault: Vault, dossiers: Sequence[tuple[Dossier, Snapshot | None]], now: int) -> None:
+    """Write what changed, with a few bulk statements. Stock moves are the caller's."""
+    inserts: dict[Table, list[Row]] = {table: [] for table in _WRITE_ORDER}
+    updates: dict[Table, list[Row]] = {table: [] for table in _WRITE_ORDER}
+    for dossier, before in dossiers:
+        _chain(dossier, inserts[t.events], now)
+        _seal_order(dossier, before, vault, now)
+        stored = before.rows if before else {}
+        if before is None:
+            inserts[t.orders].append(dossier.order)
+        elif dossier.order != before.order:
+            updates[t.orders].append(dossier.order)
+        for table, rows in _keyed(dossier).items():
+            kept = stored.get(table, {})
+            for key, row in rows.items():
+                old = kept.get(key)
+                if old is None:
+                    inserts[table].append(row)
+                elif row != old:
+                    updates[table].append(row)
+        inserts[t.decisions] += dossier.decisions
+        inserts[t.after_sale_lines] += dossier.after_sale_lines
+    for table in _WRITE_ORDER:
+        insert_rows(tx, table, inserts[table])
+        if updates[table]:
+            update_rows(tx, table, updates[table], _MUTABLE[table])
+
+
+_WRITE_ORDER: tuple[Table, ...] = (
+    t.orders,
+    t.order_lines,
+    t.fulfilments,
+    t.fulfilment_lines,
+    t.packages,
+    t.package_lines,
+    t.outbox,
+    t.exceptions,
+    t.after_sales,
+    t.after_sale_lines,
+    t.decisions,
+    t.events,
+)
+
+
+def _keyed(dossier: Dossier) -> dict[Table, dict[Any, Row]]:
+    return {
+        t.order_lines: dossier.lines,
+        t.fulfilments: dossier.fulfilments,
+        t.fulfilment_lines: dossier.fulfilment_lines,
+        t.packages: dossier.packages,
+        t.package_lines: dossier.package_lines,
+        t.outbox: dossier.outbox,
+        t.exceptions: dossier.exceptions,
+        t.after_sales: dossier.after_sales,
+    }
+
+
+def _chain(dossier: Dossier, rows: list[Row], now: int) -> None:
+    seq, previous = int(dossier.order["event_seq"]), bytes(dossier.order["event_hash"] or GENESIS)
+    for actor, kind, detail in dossier.log:
+        seq += 1
+        text = json.dumps(detail, ensure_ascii=False, separators=(",", ":"), sort_keys=True) if detail else ""
+        previous = link(previous, dossier.id, seq, now, actor, kind, text)
+        rows.append(
+            {
+                "order_id": dossier.id,
+                "seq": seq,
+                "at": now,
+                "actor": actor,
+                "kind": kind,
+                "detail": text,
+                "hash": previous,
+            }
+        )
+    dossier.order["event_seq"], dossier.order["event_hash"] = seq, previous
+
+
+def _seal_order(dossier: Dossier, before: Snapshot | None, vault: Vault, now: int) -> None:
+    if before is None or dossier.private != before.private:
+        dossier.order["private"] = vault.seal_json(PRIVATE, dossier.id, dossier.private)
+    if before is not None and (dossier.order != before.order or dossier.log):
+        dossier.order["updated_at"] = now
+        dossier.order["revision"] = int(before.order["revision"]) + 1

@@ -1,0 +1,346 @@
+"""Check an order, decide about it, and make its rows say so: fulfilments, reservations, pushes, exceptions, decision.
+
+What no warehouse knows yet is planned anew each time; what one knows of is never touched here."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from datetime import timedelta
+from typing import Any
+
+from domain.allocation import largest_remainder
+from domain.decision import Decision, Part
+from domain.order import Line, Order
+from domain.states import FULFILMENT, Progress, move, roll_up
+from domain.verdict import Verdict
+from normalizer.checks import check
+from rules.decide import decide
+from storage.rows import Row
+from storage.times import span
+
+from .directory import Account
+from .dossier import RECORD, Dossier
+from .exceptional import open_codes, problem_causes, sync_exceptions
+from .workspace import Workspace
+
+UNPUSHED = frozenset({"planned", "held", "exception", "ready", "rejected"})
+KNOWN_OUTSIDE = frozenset({"pushing", "unknown", "accepted", "picking", "cancelling", "shipped", "delivered"})
+
+
+def plan_order(ws: Workspace, dossier: Dossier, order: Order, account: Account) -> None:
+    """Bring the plan of an open order up to date. `order` is its newest content, allocated."""
+    returned = _returned(ws, dossier)
+    waived = dossier.private.get("waived", [])
+    facts = ws.facts(account, waived=waived, buyer=dossier.order["buyer_hash"], returned=returned)
+    checked, verdicts = check(_still_to_ship(dossier, order), facts)
+    problems = [problem for verdict in verdicts for problem in verdict.problems]
+    waiting = any(verdict.waiting for verdict in verdicts)
+    _remember_goods(dossier, checked)
+    dossier.private["ship_to"] = asdict(checked.consignee)
+    dossier.order |= {"country": checked.consignee.country, "region": checked.consignee.region}
+    decision = decide(checked, facts, ws.directory.ruleset)
+    causes: dict[str, Mapping[str, Any]] = {} if waiting else dict(problem_causes(problems))
+    if not problems and not waiting:
+        causes |= {hold.code: {"rule": hold.rule, "detail": hold.detail} for hold in decision.holds}
+    sync_exceptions(ws, dossier, causes)
+    state = "exception" if problems else "held" if decision.holds or open_codes(dossier) else "ready"
+    parts = () if waiting else decision.parts
+    _replace_plan(ws, dossier, parts, state)
+    _keep_decision(ws, dossier, checked, decision, verdicts, facts.available)
+    dossier.order |= {
+        "verdicts": json.dumps(
+            {v.check: [p.code for p in v.problems] or (["waiting"] if v.waiting else []) for v in verdicts}
+        ),
+        "tags": json.dumps([*order.tags, *(tag for tag in decision.tags if tag not in order.tags)], ensure_ascii=False),
+        "blocked": bool(problems or decision.holds or waiting),
+    }
+    dossier.private["problems"] = [
+        {"check": v.check, "code": p.code, "path": p.path, "detail": p.detail, "candidates": list(p.candidates)}
+        for v in verdicts
+        for p in v.problems
+    ]
+    refresh_status(dossier)
+
+
+def drop_plan(ws: Workspace, dossier: Dossier) -> None:
+    """Take back everything that no warehouse knows of: fulfilments, pushes, reservations."""
+    for row in dossier.live():
+        if row["state"] in UNPUSHED:
+            _cancel_unpushed(ws, dossier, row)
+
+
+def release_units(dossier: Dossier, fulfilment: Row) -> None:
+    """Give a fulfilment's unshipped reservations back to stock."""
+    for line in dossier.lines_of(fulfilment["id"]):
+        left = line["quantity"] - line["shipped"]
+        if left:
+            dossier.moves.append((fulfilment["warehouse_id"], line["sku"], 0, -left))
+
+
+def set_state(ws: Workspace, fulfilment: Row, state: str) -> bool:
+    """Move a fulfilment along the published table; False when it is there already."""
+    if not move(FULFILMENT, fulfilment["state"], state):
+        return False
+    fulfilment["state"] = state
+    fulfilment["updated_at"] = ws.now
+    fulfilment["revision"] += 1
+    fulfilment["news_due_at"] = (
+        ws.now + round(ws.hub.settings.news_seconds * 1_000_000) if state in {"accepted", "picking"} else None
+    )
+    return True
+
+
+def refresh_status(dossier: Dossier) -> None:
+    """Compute the order's status from all its fulfilments; facts that would lead backwards leave it."""
+    order = dossier.order
+    progress = [
+        Progress(
+            ordered=line["quantity"], cancelled=line["quantity"] if line["state"] == "cancelled" else 0, shipped=shipped
+        )
+        for line, shipped in ((line, shipped_units(dossier, line)) for line in dossier.lines.values())
+    ]
+    closing = order["cancelled_at"] is not None and not dossier.live()
+    if closing and not any(step.shipped for step in progress):
+        order["status"] = "closed"
+        return
+    confirmed = bool(dossier.packages) and all(
+        row["confirm_state"] in {"confirmed", "none", "degraded"} for row in dossier.packages.values()
+    )
+    order["status"] = roll_up(order["status"], progress, paid=order["payment"] != "unpaid", complete=confirmed)
+
+
+def shipped_units(dossier: Dossier, line: Row) -> int:
+    """Whole units of an order line that left: for a bundle the least complete component counts."""
+    per_unit = _per_unit(line)
+    shipped: Counter[str] = Counter()
+    for key, row in dossier.package_lines.items():
+        if key[1] == line["line"]:
+            shipped[row["sku"]] += row["quantity"]
+    return min((shipped[sku] // units for sku, units in per_unit.items()), default=0)
+
+
+def _per_unit(line: Row) -> dict[str, int]:
+    if line["components"]:
+        return {part[0]: part[1] for part in json.loads(line["components"])}
+    return {line["sku"]: 1} if line["sku"] else {}
+
+
+def _returned(ws: Workspace, dossier: Dossier) -> dict[tuple[str, str], int]:
+    returned: Counter[tuple[str, str]] = Counter()
+    for row in dossier.live():
+        target = ws.directory.targets.get(row["warehouse_id"])
+        if row["state"] in UNPUSHED and target is not None:
+            for line in dossier.lines_of(row["id"]):
+                returned[target.name, line["sku"]] += line["quantity"] - line["shipped"]
+    return returned
+
+
+def _still_to_ship(dossier: Dossier, order: Order) -> Order:
+    """The order less what a warehouse already knows of: those units are not planned again."""
+    outside = [row for row in dossier.live() if row["state"] in KNOWN_OUTSIDE]
+    if not outside:
+        return order
+    taken: Counter[tuple[int, str]] = Counter()
+    for row in outside:
+        for line in dossier.lines_of(row["id"]):
+            taken[line["line"], line["sku"]] += line["quantity"]
+    return replace(
+        order, lines=tuple(_less(line, dossier.lines.get(n), taken, n) for n, line in enumerate(order.lines))
+    )
+
+
+def _less(line: Line, row: Row | None, taken: Mapping[tuple[int, str], int], number: int) -> Line:
+    per_unit = _per_unit(row) if row else {}
+    gone = max((taken.get((number, sku), 0) // units for sku, units in per_unit.items()), default=0)
+    if not gone:
+        return line
+    return replace(line, state="shipped") if gone >= line.quantity else replace(line, quantity=line.quantity - gone)
+
+
+def _remember_goods(dossier: Dossier, checked: Order) -> None:
+    for number, line in enumerate(checked.lines):
+        row = dossier.lines[number]
+        row["sku"] = line.sku
+        if line.components and not row["components"]:
+            row["components"] = json.dumps([[part.sku, part.quantity] for part in line.components])
+
+
+def _replace_plan(ws: Workspace, dossier: Dossier, parts: Sequence[Part], state: str) -> None:
+    old = {row["id"]: row for row in dossier.live() if row["state"] in UNPUSHED}
+    kept: set[int] = set()
+    for part in parts:
+        warehouse = ws.directory.target(part.warehouse)
+        match = next(
+            (row for row in old.values() if row["id"] not in kept and _same_part(dossier, row, warehouse.id, part)),
+            None,
+        )
+        if match is None:
+            match = _new_fulfilment(ws, dossier, warehouse.id, part)
+        kept.add(match["id"])
+        match["carrier"] = part.carrier
+        if match["state"] != state:
+            if match["state"] == "rejected":
+                set_state(ws, match, "planned")
+            set_state(ws, match, state)
+        _sync_push(ws, dossier, match)
+    for row in old.values():
+        if row["id"] not in kept:
+            _cancel_unpushed(ws, dossier, row)
+    _share_freight(dossier, kept)
+
+
+def _same_part(dossier: Dossier, row: Row, warehouse_id: int, part: Part) -> bool:
+    wanted = Counter[tuple[int, str]]()
+    for line in part.lines:
+        wanted[line.line, line.sku] += line.quantity
+    has = {(line["line"], line["sku"]): line["quantity"] for line in dossier.lines_of(row["id"])}
+    return row["warehouse_id"] == warehouse_id and dict(wanted) == has and row["state"] != "rejected"
+
+
+def _new_fulfilment(ws: Workspace, dossier: Dossier, warehouse_id: int, part: Part) -> Row:
+    row_id = ws.ids(1)[0]
+    row: Row = {
+        "id": row_id,
+        "code": f"{dossier.order['number']}-{len(dossier.fulfilments) + 1}",
+        "order_id": dossier.id,
+        "warehouse_id": warehouse_id,
+        "state": "planned",
+        "carrier": part.carrier,
+        "warehouse_ref": "",
+        "freight": 0,
+        "revision": 0,
+        "news_due_at": None,
+        "created_at": ws.now,
+        "updated_at": ws.now,
+    }
+    dossier.fulfilments[row_id] = row
+    units: Counter[tuple[int, str]] = Counter()
+    for line in part.lines:
+        units[line.line, line.sku] += line.quantity
+    for (number, sku), quantity in units.items():
+        dossier.fulfilment_lines[row_id, number, sku] = {
+            "fulfilment_id": row_id,
+            "line": number,
+            "sku": sku,
+            "quantity": quantity,
+            "shipped": 0,
+        }
+        dossier.moves.append((warehouse_id, sku, 0, quantity))
+    dossier.note("hub", "planned", fulfilment=row["code"], warehouse=part.warehouse, carrier=part.carrier)
+    return row
+
+
+def _cancel_unpushed(ws: Workspace, dossier: Dossier, row: Row) -> None:
+    release_units(dossier, row)
+    set_state(ws, row, "cancelled")
+    push = dossier.outbox_of("push", row["id"])
+    if push is not None and push["state"] in {"due", "waiting", "parked"}:
+        push |= {"state": "withdrawn", "updated_at": ws.now}
+    dossier.note("hub", "plan_dropped", fulfilment=row["code"])
+
+
+def _sync_push(ws: Workspace, dossier: Dossier, fulfilment: Row) -> None:
+    """A ready fulfilment has a push that is due; any other has none that could start."""
+    push = dossier.outbox_of("push", fulfilment["id"])
+    delay = span(timedelta(seconds=ws.hub.settings.delay_seconds))
+    if fulfilment["state"] == "ready":
+        if push is None:
+            add_outbox(ws, dossier, "push", "warehouse", fulfilment["warehouse_id"], fulfilment, due_at=ws.now + delay)
+            dossier.note("hub", "released", fulfilment=fulfilment["code"])
+        elif push["state"] in {"withdrawn", "parked"}:
+            push |= {"state": "due", "due_at": ws.now + delay, "attempts": 0, "looks": 0, "updated_at": ws.now}
+            dossier.note("hub", "released", fulfilment=fulfilment["code"])
+    elif push is not None and push["state"] == "due":
+        push |= {"state": "withdrawn", "updated_at": ws.now}
+
+
+def add_outbox(
+    ws: Workspace,
+    dossier: Dossier,
+    kind: str,
+    target_kind: str,
+    target_id: int,
+    fulfilment: Row | None,
+    *,
+    due_at: int,
+    package_id: int | None = None,
+    state: str = "due",
+    turn: int = 0,
+) -> Row:
+    """A new effect to have on the outside world. Its key is stored before the first attempt and never changes."""
+    row_id = ws.ids(1)[0]
+    about = package_id if package_id is not None else fulfilment["id"] if fulfilment else dossier.id
+    row: Row = {
+        "id": row_id,
+        "key": f"{kind}:{about}" + (f":{turn}" if turn else ""),
+        "kind": kind,
+        "target_kind": target_kind,
+        "target_id": target_id,
+        "order_id": dossier.id,
+        "fulfilment_id": fulfilment["id"] if fulfilment else None,
+        "package_id": package_id,
+        "state": state,
+        "attempts": 0,
+        "looks": 0,
+        "token": 0,
+        "due_at": due_at,
+        "outcome": "",
+        "reply": None,
+        "created_at": ws.now,
+        "updated_at": ws.now,
+    }
+    dossier.outbox[row_id] = row
+    return row
+
+
+def _share_freight(dossier: Dossier, kept: set[int]) -> None:
+    """Freight of a split order is spread over its parts by goods; whoever refuses one parcel frees nothing of the rest."""
+    rows = [dossier.fulfilments[row_id] for row_id in sorted(kept)]
+    freight = dossier.order["freight"]
+    if len(rows) == 1 and len(dossier.live()) == 1:
+        rows[0]["freight"] = freight
+        return
+    values = [max(1, sum(_value(dossier, line) for line in dossier.lines_of(row["id"]))) for row in rows]
+    left = max(0, freight - sum(row["freight"] for row in dossier.live() if row["id"] not in kept))
+    for row, share in zip(rows, largest_remainder(left, values) if rows else (), strict=True):
+        row["freight"] = share
+
+
+def _value(dossier: Dossier, line: Row) -> int:
+    row = dossier.lines[line["line"]]
+    return int(row["amount"]) * int(line["quantity"]) // max(1, int(row["quantity"]))
+
+
+def _keep_decision(
+    ws: Workspace,
+    dossier: Dossier,
+    order: Order,
+    decision: Decision,
+    verdicts: Sequence[Verdict],
+    available: Mapping[tuple[str, str], int],
+) -> None:
+    skus = {part.sku for line in order.lines for part in line.components} | {line.sku for line in order.lines}
+    names = [target.name for target in ws.directory.targets.values()]
+    seen = {f"{name}|{sku}": available[name, sku] for name in names for sku in skus if (name, sku) in available}
+    record: dict[str, Any] = {
+        "facts": {"available": seen, "region": order.consignee.region, "waived": dossier.private.get("waived", [])},
+        "verdicts": {v.check: [p.code for p in v.problems] for v in verdicts},
+        "holds": [[hold.code, hold.rule, hold.detail] for hold in decision.holds],
+        "parts": [[p.warehouse, p.carrier, [[x.line, x.sku, x.quantity] for x in p.lines]] for p in decision.parts],
+        "tags": list(decision.tags),
+        "trace": [[step.rule, step.phase, step.matched, step.why] for step in decision.trace],
+    }
+    row_id = ws.ids(1)[0]
+    dossier.decisions.append(
+        {
+            "id": row_id,
+            "order_id": dossier.id,
+            "ruleset": decision.ruleset,
+            "released": decision.released,
+            "record": ws.hub.vault.seal_json(RECORD, row_id, record),
+            "created_at": ws.now,
+        }
+    )

@@ -1,0 +1,195 @@
+"""pull: fetch a page outside any transaction; then one transaction stores the raw documents and moves the cursor.
+
+Three streams per account: `poll` from the watermark less the look-back, `day` (the last 24 h, hourly) and `week` (the
+last 7 days, daily) for what became visible late. A webhook is only a hint: the named orders are read by the poll."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+from sqlalchemy import Connection, and_, delete, select
+
+from connectors._channel import Document, Since
+from domain.errors import ConfigError, HubError, RetryableError
+from storage import tables as t
+from storage.cursors import claim_cursors, save_cursor
+from storage.directory import set_account_state
+from storage.inbox import Arrival, put_arrivals
+from storage.rows import Row, insert_missing
+from storage.times import micros, moment, span
+from wire.retry import next_attempt_at
+
+from .bootstrap import Hub, outside
+from .directory import Account, read_directory
+from .sessions import channel_session
+from .workspace import exception_row, open_workspace
+
+LEASE = timedelta(minutes=5)
+AHEAD = timedelta(minutes=5)
+# A page token that fails again and again may be dead: start the window over.
+_PATIENCE = 3
+_HINTS = 50
+_STREAMS = {
+    "day": (timedelta(hours=24), timedelta(hours=1), timedelta(minutes=15)),
+    "week": (timedelta(days=7), timedelta(days=1), timedelta(minutes=15)),
+}
+# Two changes within one second share a stamp: a version read this much later than its stamp hides none.
+_SETTLED_AFTER = timedelta(seconds=3)
+
+
+def pull_due(
+    hub: Hub, *, pool: ThreadPoolExecutor | None = None, account_id: int | None = None, limit: int = 32
+) -> int:
+    """Read every stream that is due (or one account's poll, now); returns how many documents were new."""
+    (token,) = hub.ids.take(1)
+    with hub.write() as tx:
+        rows = claim_cursors(tx, now=hub.now(), lease=span(LEASE), token=token, limit=limit, account_id=account_id)
+        directory = read_directory(hub, tx)
+    work = [(directory.accounts[row["account_id"]], row) for row in rows]
+    if pool is None or len(work) < 2:
+        return sum(pull_stream(hub, account, row) for account, row in work)
+    return sum(pool.map(lambda item: pull_stream(hub, *item), work))
+
+
+def pull_stream(hub: Hub, account: Account, cursor: Row) -> int:
+    """Read one stream of one account to its end, page by page. A failure leaves the cursor where the rows are."""
+    try:
+        new = _read_pages(hub, account, cursor)
+        if cursor["stream"] == "poll":
+            new += _read_hints(hub, account)
+    except _LostError:
+        return 0
+    except HubError as error:
+        _failed(hub, account, cursor, error)
+        return 0
+    except Exception as error:
+        _failed(hub, account, cursor, RetryableError("connector_failed", type(error).__name__))
+        raise
+    _finished(hub, account, cursor)
+    return new
+
+
+def store_documents(hub: Hub, account_id: int, documents: Sequence[Document], cursor: Row | None = None) -> int:
+    """Store raw documents and, in the same transaction, the cursor that moved over them."""
+    arrivals = [
+        Arrival(
+            source_kind="account",
+            source_id=account_id,
+            kind=document.kind,
+            external_id=document.external_id,
+            body=document.body,
+            version=document.version,
+        )
+        for document in documents
+    ]
+    with hub.write() as tx:
+        stored = put_arrivals(tx, hub.vault, hub.ids.take, arrivals, hub.now())
+        if cursor is not None and not save_cursor(tx, cursor):
+            raise _LostError
+    return len(stored)
+
+
+class _LostError(Exception):
+    """Another reader has taken the stream over: nothing of ours may be written."""
+
+
+def _read_pages(hub: Hub, account: Account, cursor: Row) -> int:
+    pull = account.channel.pull
+    if pull is None:
+        return 0
+    outside()
+    settled = _SETTLED_AFTER if cursor["stream"] == "poll" else _STREAMS[cursor["stream"]][2]
+    session = channel_session(hub, account, settled_after=settled)
+    since = _window(hub, account, cursor)
+    cursor |= {"window_start": micros(since.start), "window_end": micros(since.end)}
+    new = 0
+    for page in pull(session, since):
+        cursor |= {"page": page.next, "lease_until": hub.now() + span(LEASE)}
+        if page.seen_to is not None and cursor["stream"] == "poll":
+            reached = micros(min(page.seen_to, hub.clock() + AHEAD))
+            cursor["watermark"] = max(cursor["watermark"], reached)
+        new += store_documents(hub, account.id, page.documents, cursor)
+        outside()
+    return new
+
+
+def _window(hub: Hub, account: Account, cursor: Row) -> Since:
+    now = hub.clock()
+    if cursor["page"] and cursor["window_start"] is not None and cursor["window_end"] is not None:
+        return Since(start=moment(cursor["window_start"]), end=moment(cursor["window_end"]), token=cursor["page"])
+    if cursor["stream"] == "poll":
+        overlap = max(hub.settings.look_back, account.channel.overlap)
+        return Since(start=moment(cursor["watermark"]) - overlap, end=now)
+    return Since(start=now - _STREAMS[cursor["stream"]][0], end=now)
+
+
+def _read_hints(hub: Hub, account: Account) -> int:
+    """Read the orders that webhooks named. A hint goes when what it named is stored."""
+    fetch = account.channel.fetch
+    if fetch is None:
+        return 0
+    h = t.hints
+    with hub.read() as tx:
+        due = select(h.c.external_id).where(h.c.account_id == account.id, h.c.due_at <= hub.now()).limit(_HINTS)
+        ids = list(tx.execute(due).scalars())
+    if not ids:
+        return 0
+    session = channel_session(hub, account, settled_after=_SETTLED_AFTER)
+    outside()
+    documents = fetch(session, ids)
+    new = store_documents(hub, account.id, documents)
+    with hub.write() as tx:
+        tx.execute(delete(h).where(and_(h.c.account_id == account.id, h.c.external_id.in_(ids))))
+    return new
+
+
+def _finished(hub: Hub, account: Account, cursor: Row) -> None:
+    every = hub.settings.poll_every if cursor["stream"] == "poll" else _STREAMS[cursor["stream"]][1]
+    now = hub.now()
+    cursor |= {
+        "page": "",
+        "window_start": None,
+        "window_end": None,
+        "due_at": now + span(every),
+        "lease_until": 0,
+        "failures": 0,
+        "ran_at": now,
+        "error": "",
+    }
+    with hub.write() as tx:
+        save_cursor(tx, cursor)
+
+
+def _failed(hub: Hub, account: Account, cursor: Row, error: HubError) -> None:
+    """Try again later as the schedule or the source says; stop the account when only a person can help."""
+    cursor["failures"] += 1
+    if cursor["failures"] >= _PATIENCE or not isinstance(error, RetryableError):
+        cursor |= {"page": "", "window_start": None, "window_end": None}
+    at = next_attempt_at(
+        hub.clock(),
+        min(cursor["failures"], 4),
+        error if isinstance(error, RetryableError) else RetryableError(error.code),
+        scale=hub.settings.retry_scale,
+        jitter=random.random() / 2,  # noqa: S311 - spreads retries, guards nothing
+    )
+    cursor |= {
+        "due_at": micros(at) if at else hub.now() + span(timedelta(hours=1)),
+        "lease_until": 0,
+        "error": error.code,
+    }
+    with hub.write() as tx:
+        save_cursor(tx, cursor)
+        if isinstance(error, ConfigError):
+            stop_account(hub, tx, account, error)
+
+
+def stop_account(hub: Hub, tx: Connection, account: Account, error: ConfigError) -> None:
+    """Stop reading an account whose credentials or permission fail, and tell a person once."""
+    ws = open_workspace(hub, tx, hub.clock())
+    if set_account_state(ws.tx, account.id, "stopped", error.code, ws.now):
+        detail = {"name": account.name, "code": error.code, "detail": error.detail}
+        row = exception_row(ws, "connection_stopped", f"account:{account.id}", detail, account_id=account.id)
+        insert_missing(ws.tx, t.exceptions, [row])

@@ -1,0 +1,33 @@
+"""From stored bytes to values: the strict reader, then the channel's mapping. Pure but for the opening of the seal."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from domain.errors import MappingError
+from domain.order import Order
+from normalizer.mapping import normalize
+from storage.inbox import load_documents, open_body
+from wire.strict_json import parse
+
+from .corrections import apply_corrections
+from .directory import Account
+from .dossier import Dossier
+from .workspace import Workspace
+
+
+def read_order(account: Account, body: bytes, now: datetime) -> Order:
+    """One order document of this account's channel as the canonical order. MappingError says where and why not."""
+    parsed = parse(body)
+    if not isinstance(parsed.value, dict):
+        raise MappingError("not_a_record", "an order is a JSON object")
+    order = normalize(parsed.value, account.channel.mapping, zone=account.channel.zone, now=now)
+    return replace(order, notes=(*order.notes, *parsed.flags)) if parsed.flags else order
+
+
+def newest_content(ws: Workspace, dossier: Dossier, account: Account) -> Order:
+    """What the source said last about a stored order, with what a person corrected."""
+    (row,) = load_documents(ws.tx, [dossier.order["inbox_id"]])
+    order = read_order(account, open_body(ws.hub.vault, row), ws.at)
+    return apply_corrections(order, dossier.private.get("corrections", []))

@@ -1,0 +1,283 @@
+"""What a person does about an exception: fix and read again, release, retry, cancel, snooze, assign, dismiss.
+
+Every action takes the order's lock, so two people cannot both resolve one exception, and is written to the order's log
+with who did it. A person's release waives codes, it never edits the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from sqlalchemy import select, update
+
+from domain.errors import RefusedError
+from domain.numbers import read_order_number
+from storage import tables as t
+from storage.inbox import load_documents, settle_documents
+from storage.rows import Row, rows_of
+from storage.times import micros
+
+from .absorb import absorb_rows
+from .bootstrap import Hub
+from .cancel import cancel_order, put_tombstone
+from .corrections import read_correction
+from .dossier import Dossier
+from .exceptional import LASTING, clear_exceptions, open_codes
+from .plan import plan_order, refresh_status
+from .reading import newest_content
+from .take_order import frozen
+from .workspace import Workspace, load_goods, load_orders, open_workspace, write_workspace
+
+Action = Literal["fix", "release", "retry", "cancel", "dismiss"]
+# A person cannot wave these through: what is missing is missing.
+_NOT_WAIVABLE = frozenset({"sku_unmapped", "sku_ambiguous", "unpaid", "no_warehouse", "currency_unknown"})
+
+
+@dataclass(frozen=True, slots=True)
+class Reviewed:
+    """What an action led to: the order's number ("" for a document that is no order yet), its status, what is still open."""
+
+    number: str
+    status: str
+    still_open: tuple[str, ...]
+
+
+def review(
+    hub: Hub, exception_id: int, action: Action, *, actor: str, fixes: Sequence[tuple[str, str]] = (), note: str = ""
+) -> Reviewed:
+    """Act on one open exception. RefusedError `not_found`, `already_resolved`, `not_waivable`, `correction`,
+    `order_not_cancellable`."""
+    with hub.write() as tx:
+        ws = open_workspace(hub, tx, hub.clock())
+        row = _open_row(ws, exception_id)
+        if row["order_id"] is None:
+            reviewed = _review_document(ws, row, action, actor=actor, note=note)
+        else:
+            reviewed = _review_order(ws, row, action, actor=actor, fixes=fixes, note=note)
+        write_workspace(ws)
+        return reviewed
+
+
+def cancel_by_number(hub: Hub, number: str, *, actor: str, why: str, partner_id: int | None = None) -> Reviewed:
+    """Cancel an order for its partner or for staff. RefusedError `not_found` (also for another partner's order) and
+    `order_not_cancellable` once everything has shipped."""
+    order_id = id_of_number(number)
+    with hub.write() as tx:
+        ws = open_workspace(hub, tx, hub.clock())
+        query = select(t.orders.c.id, t.orders.c.partner_id).where(t.orders.c.id == order_id)
+        found = tx.execute(query).one_or_none()
+        if found is None or (partner_id is not None and found.partner_id != partner_id):
+            raise RefusedError("not_found", "there is no such order")
+        _load(ws, [found.id])
+        dossier = ws.dossier(found.id)
+        _cancel(ws, dossier, actor=actor, why=why)
+        ws.keep(dossier)
+        write_workspace(ws)
+        return _result(dossier)
+
+
+def id_of_number(number: str) -> int:
+    """The id behind an order number as people type it. RefusedError `not_found` - also for one that cannot be a number."""
+    try:
+        return read_order_number(number)[1]
+    except RefusedError:
+        raise RefusedError("not_found", "there is no such order") from None
+
+
+def cancel_by_external(hub: Hub, account_id: int, external_id: str, *, actor: str, why: str) -> Reviewed:
+    """Cancel an order by its source's id; one that is not known yet leaves a tombstone, and will never be pushed."""
+    with hub.write() as tx:
+        ws = open_workspace(hub, tx, hub.clock())
+        where = (t.orders.c.account_id == account_id, t.orders.c.external_id == external_id)
+        order_id = tx.execute(select(t.orders.c.id).where(*where)).scalar()
+        if order_id is None:
+            put_tombstone(ws, account_id, external_id, why)
+            return Reviewed("", "closed", ())
+        _load(ws, [order_id])
+        dossier = ws.dossier(order_id)
+        _cancel(ws, dossier, actor=actor, why=why)
+        ws.keep(dossier)
+        write_workspace(ws)
+        return _result(dossier)
+
+
+def replan_orders(hub: Hub, order_ids: Iterable[int], *, actor: str) -> int:
+    """Check and decide open orders again - after new listings, new stock or new rules. Returns how many were looked at."""
+    done = 0
+    ids = sorted(set(order_ids))
+    for start in range(0, len(ids), hub.settings.batch):
+        with hub.write() as tx:
+            ws = open_workspace(hub, tx, hub.clock())
+            _load(ws, ids[start : start + hub.settings.batch])
+            for order_id in list(ws.dossiers):
+                dossier = ws.dossier(order_id)
+                if dossier.order["status"] in {"pending_shipment", "partially_shipped", "pending_payment"}:
+                    _replan(ws, dossier)
+                    ws.keep(dossier)
+                    done += 1
+            write_workspace(ws)
+    return done
+
+
+def cured_by(hub: Hub, codes: Iterable[str], *, account_id: int | None = None, limit: int = 1000) -> list[int]:
+    """Orders with an open exception of these codes: what a new listing or new stock may cure."""
+    x = t.exceptions
+    query = select(x.c.order_id).where(x.c.state != "resolved", x.c.code.in_(sorted(codes)), x.c.order_id.is_not(None))
+    if account_id is not None:
+        query = query.where(x.c.account_id == account_id)
+    with hub.read() as tx:
+        return list(tx.execute(query.order_by(x.c.id).limit(limit)).scalars())
+
+
+def assign(hub: Hub, exception_id: int, assignee: str) -> None:
+    """Give an open exception to somebody ("" = nobody)."""
+    _set(hub, exception_id, {"assignee": assignee})
+
+
+def snooze(hub: Hub, exception_id: int, until: datetime | None) -> None:
+    """Put an exception away until a time; None wakes it."""
+    state = "open" if until is None else "snoozed"
+    _set(hub, exception_id, {"state": state, "snoozed_until": None if until is None else micros(until)})
+
+
+def wake_snoozed(hub: Hub) -> int:
+    """Open again what was snoozed until now."""
+    x = t.exceptions
+    where = (x.c.state == "snoozed", x.c.snoozed_until <= hub.now())
+    with hub.write() as tx:
+        return tx.execute(update(x).where(*where).values(state="open", snoozed_until=None)).rowcount
+
+
+def _review_order(
+    ws: Workspace, row: Row, action: Action, *, actor: str, fixes: Sequence[tuple[str, str]], note: str
+) -> Reviewed:
+    _load(ws, [row["order_id"]])
+    dossier = ws.dossier(row["order_id"])
+    dossier.note(actor, f"review_{action}", code=row["code"], note=note, fields=[path for path, _ in fixes])
+    if action == "cancel":
+        _cancel(ws, dossier, actor=actor, why=note or "cancelled by staff")
+    elif action == "dismiss":
+        if row["code"] not in LASTING:
+            raise RefusedError("not_waivable", "its cause is still there: fix or release it")
+        clear_exceptions(ws, dossier, [row["code"]], actor=actor, how=note or "dismissed")
+        _replan(ws, dossier)
+    else:
+        if action == "fix":
+            _correct(ws, dossier, fixes, actor)
+        if action == "release":
+            _waive(dossier, row["code"])
+        clear_exceptions(ws, dossier, [row["code"]], actor=actor, how=note or action)
+        _retry_parked(ws, dossier, row)
+        _replan(ws, dossier)
+    ws.keep(dossier)
+    return _result(dossier)
+
+
+def _review_document(ws: Workspace, row: Row, action: Action, *, actor: str, note: str) -> Reviewed:
+    """A document that never became an order: read it again, or give it up (it stays stored)."""
+    if action == "retry" and row["inbox_id"] is not None:
+        documents = load_documents(ws.tx, [row["inbox_id"]])
+        orders = absorb_rows(ws, documents, again=True)
+        if not orders:
+            return Reviewed("", "exception", (row["code"],))
+        _resolve(ws, row, actor, "read again")
+        return _result(ws.dossiers[next(iter(orders.values()))])
+    if action in {"dismiss", "cancel"}:
+        _resolve(ws, row, actor, note or action)
+        if row["inbox_id"] is not None:
+            ended = {"id": row["inbox_id"], "state": "exception", "order_id": None, "error": f"{action} by {actor}"}
+            settle_documents(ws.tx, [ended])
+        return Reviewed("", "rejected", ())
+    if action == "retry":
+        _resolve(ws, row, actor, "retried")
+        return Reviewed("", "", ())
+    raise RefusedError("not_waivable", "a document that cannot be read can only be retried or dismissed")
+
+
+def _correct(ws: Workspace, dossier: Dossier, fixes: Sequence[tuple[str, str]], actor: str) -> None:
+    account = ws.directory.accounts[dossier.order["account_id"]]
+    order = newest_content(ws, dossier, account)
+    kept = {fix["path"]: fix for fix in dossier.private.get("corrections", [])}
+    for path, value in fixes:
+        told = read_correction(order, path, value.strip())
+        if path in kept:
+            told["was"] = kept[path]["was"]
+        kept[path] = told
+    dossier.private["corrections"] = list(kept.values())
+    dossier.note(actor, "corrected", fields=sorted(kept))
+
+
+def _waive(dossier: Dossier, code: str) -> None:
+    if code in _NOT_WAIVABLE:
+        raise RefusedError("not_waivable", f"{code} cannot be released: fix its cause")
+    waived = dossier.private.setdefault("waived", [])
+    if code not in waived:
+        waived.append(code)
+
+
+def _retry_parked(ws: Workspace, dossier: Dossier, row: Row) -> None:
+    """A person says: try again. What may have happened is looked up first, as ever."""
+    outbox = dossier.outbox.get(row["outbox_id"]) if row["outbox_id"] is not None else None
+    if outbox is None or outbox["state"] not in {"parked", "refused"}:
+        return
+    if outbox["kind"] == "push" and outbox["state"] == "refused":
+        return  # a refused fulfilment is planned anew under a new code
+    state = "unknown" if row["code"] == "outcome_unknown" else "due"
+    outbox |= {"state": state, "due_at": ws.now, "attempts": 0, "looks": 0, "updated_at": ws.now}
+    if outbox["package_id"] is not None:
+        dossier.packages[outbox["package_id"]]["confirm_state"] = "due"
+
+
+def _replan(ws: Workspace, dossier: Dossier) -> None:
+    if dossier.order["cancelled_at"] is not None or dossier.order["status"] in {"closed", "completed", "shipped"}:
+        return
+    account = ws.directory.accounts[dossier.order["account_id"]]
+    order = newest_content(ws, dossier, account)
+    wanted = {(account.id, line.external_sku) for line in order.lines}
+    load_goods(ws, wanted, {line["sku"] for line in dossier.fulfilment_lines.values()})
+    for number, line in enumerate(order.lines):
+        dossier.lines[number]["external_sku"] = line.external_sku
+    plan_order(ws, dossier, frozen(dossier, order), account)
+
+
+def _cancel(ws: Workspace, dossier: Dossier, *, actor: str, why: str) -> None:
+    live = dossier.live()
+    if dossier.order["status"] in {"shipped", "completed"} or (
+        live and all(row["state"] in {"shipped", "delivered"} for row in live)
+    ):
+        raise RefusedError("order_not_cancellable", "everything has shipped: open an after-sale instead")
+    cancel_order(ws, dossier, actor=actor, why=why)
+
+
+def _load(ws: Workspace, order_ids: Iterable[int]) -> None:
+    load_orders(ws, order_ids)
+    wanted = {(d.order["account_id"], line["external_sku"]) for d in ws.dossiers.values() for line in d.lines.values()}
+    load_goods(ws, wanted, {line["sku"] for d in ws.dossiers.values() for line in d.fulfilment_lines.values()})
+
+
+def _open_row(ws: Workspace, exception_id: int) -> Row:
+    rows = rows_of(ws.tx, select(t.exceptions).where(t.exceptions.c.id == exception_id).with_for_update())
+    if not rows:
+        raise RefusedError("not_found", "there is no such exception")
+    if rows[0]["state"] == "resolved":
+        raise RefusedError("already_resolved", f"resolved by {rows[0]['resolved_by']}")
+    return rows[0]
+
+
+def _resolve(ws: Workspace, row: Row, actor: str, how: str) -> None:
+    values: dict[str, Any] = {"state": "resolved", "resolved_at": ws.now, "resolved_by": actor, "resolution": how}
+    ws.tx.execute(update(t.exceptions).where(t.exceptions.c.id == row["id"]).values(values))
+
+
+def _set(hub: Hub, exception_id: int, values: dict[str, Any]) -> None:
+    x = t.exceptions
+    with hub.write() as tx:
+        if tx.execute(update(x).where(x.c.id == exception_id, x.c.state != "resolved").values(values)).rowcount != 1:
+            raise RefusedError("already_resolved", "it is resolved, or there is no such exception")
+
+
+def _result(dossier: Dossier) -> Reviewed:
+    refresh_status(dossier)
+    return Reviewed(dossier.order["number"], dossier.order["status"], tuple(open_codes(dossier)))

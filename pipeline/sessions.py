@@ -1,0 +1,96 @@
+"""Opened sessions: an account's or a warehouse's settings with its secrets, its budget and the guarded client."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from sqlalchemy import select
+
+from connectors._channel import Session as ChannelSession
+from domain.errors import ConfigError
+from outbound._warehouse import Session as WarehouseSession
+from storage import tables as t
+from storage.directory import ACCOUNT_SETTINGS, WAREHOUSE_SETTINGS
+from storage.inbox import known_versions
+from storage.times import moment, span
+from wire.budget import Budget
+
+from .bootstrap import Hub
+from .directory import Account, Target
+
+_PLENTY = 1_000_000.0
+
+
+def channel_session(hub: Hub, account: Account, *, settled_after: timedelta) -> ChannelSession:
+    """A session for one account. `settled_after`: a stored version this much younger than its arrival need not be read again."""
+    settings, budget = _opened(hub, "account", account.id, account.channel.settings, account.channel.budget)
+
+    def known(versions: Sequence[tuple[str, str, Any]]) -> frozenset[str]:
+        return _known(hub, account.id, versions, settled_after)
+
+    return ChannelSession(
+        account=account.name,
+        settings=settings,
+        client=hub.private_client if settings.allow_private else hub.client,
+        budget=budget,
+        clock=hub.clock,
+        known=known,
+    )
+
+
+def warehouse_session(hub: Hub, target: Target) -> WarehouseSession:
+    """A session for one warehouse."""
+    settings, budget = _opened(hub, "warehouse", target.id, target.kind.settings, target.kind.budget)
+    return WarehouseSession(
+        warehouse=target.name,
+        settings=settings,
+        client=hub.private_client if settings.allow_private else hub.client,
+        budget=budget,
+        clock=hub.clock,
+    )
+
+
+def check_settings(kind: type[BaseModel], values: Mapping[str, Any], name: str) -> None:
+    """ConfigError that names the field when settings do not fit their kind."""
+    try:
+        kind.model_validate(dict(values))
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        raise ConfigError("settings", f"{name}: {'.'.join(str(p) for p in first['loc'])}: {first['msg']}") from None
+
+
+def _opened(hub: Hub, what: str, row_id: int, kind: type[BaseModel], budget_of: Any) -> tuple[Any, Budget]:
+    """Settings and budget, opened once per change of their row."""
+    table, place = (t.accounts, ACCOUNT_SETTINGS) if what == "account" else (t.warehouses, WAREHOUSE_SETTINGS)
+    with hub.read() as tx:
+        row = tx.execute(select(table.c.settings, table.c.updated_at).where(table.c.id == row_id)).one()
+    key = f"session:{what}:{row_id}"
+    known = hub.memory.get(key)
+    if known is not None and known[0] == row.updated_at:
+        return known[1], known[2]
+    values = hub.vault.open_json(place, row_id, row.settings)
+    check_settings(kind, values, key)
+    settings = kind.model_validate(values)
+    budget = budget_of(settings) if budget_of else Budget(_PLENTY, _PLENTY)
+    hub.memory[key] = (row.updated_at, settings, budget)
+    return settings, budget
+
+
+def _known(
+    hub: Hub, account_id: int, versions: Sequence[tuple[str, str, Any]], settled_after: timedelta
+) -> frozenset[str]:
+    """Ids whose latest stored document is this version and arrived well after it was made: nothing newer can hide behind
+    the same stamp."""
+    with hub.read() as tx:
+        stored = known_versions(tx, account_id, [external_id for external_id, _, _ in versions])
+    margin = span(settled_after)
+    return frozenset(
+        external_id
+        for external_id, version, stamped in versions
+        if (found := stored.get(external_id)) is not None
+        and found[0] == version
+        and moment(found[1] - margin) >= stamped
+    )

@@ -1,0 +1,198 @@
+"""Settling: what became of a sending is written in one transaction with everything that follows from it, and only while
+the claim is still ours."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from datetime import timedelta
+
+from domain.errors import ConfigError, HubError, RetryableError
+from storage import tables as t
+from storage.directory import set_account_state, set_warehouse_state
+from storage.outbox import reply_place
+from storage.rows import Row, insert_missing
+from storage.times import micros, span
+from wire.retry import next_attempt_at
+
+from .bootstrap import Hub
+from .cancel import cancel_answered
+from .dispatch import Outcome
+from .dossier import Dossier
+from .exceptional import raise_exception
+from .plan import plan_order, refresh_status, release_units, set_state
+from .reading import newest_content
+from .take_order import frozen
+from .workspace import Workspace, exception_row, load_goods, load_orders, open_workspace, write_workspace
+
+_NOT_AN_ATTEMPT = frozenset(
+    {"breaker_open", "host_busy", "connect_failed", "connect_timeout", "budget_exhausted", "rate_limited"}
+)
+_SOON = span(timedelta(milliseconds=200))
+_PAUSED = span(timedelta(minutes=20))
+
+
+def settle(hub: Hub, outcomes: Sequence[Outcome]) -> None:
+    """Write how sendings ended. An outcome whose claim was taken over meanwhile changes nothing."""
+    if not outcomes:
+        return
+    with hub.write() as tx:
+        ws = open_workspace(hub, tx, hub.clock())
+        load_orders(ws, {outcome.row["order_id"] for outcome in outcomes})
+        replanned = [o for o in outcomes if o.row["kind"] == "cancel"]
+        lines = [line for o in replanned for line in ws.dossiers[o.row["order_id"]].lines.values()]
+        held = {line["sku"] for o in outcomes for line in ws.dossiers[o.row["order_id"]].fulfilment_lines.values()}
+        wanted = {(ws.dossiers[line["order_id"]].order["account_id"], line["external_sku"]) for line in lines}
+        load_goods(ws, wanted, held if any(o.end != "done" or o.row["kind"] == "cancel" for o in outcomes) else ())
+        for outcome in outcomes:
+            dossier = ws.dossier(outcome.row["order_id"])
+            row = dossier.outbox[outcome.row["id"]]
+            if row["state"] != "sending" or row["token"] != outcome.row["token"]:
+                continue
+            row["updated_at"] = ws.now
+            _SETTLE[row["kind"]](ws, dossier, row, outcome)
+            if isinstance(outcome.error, ConfigError):
+                _stop_target(ws, row, outcome.error)
+            ws.keep(dossier)
+        write_workspace(ws)
+
+
+def _settle_push(ws: Workspace, dossier: Dossier, row: Row, outcome: Outcome) -> None:
+    fulfilment = dossier.fulfilments[row["fulfilment_id"]]
+    stopped = fulfilment["state"] == "cancelling"
+    if outcome.end == "done":
+        _end(ws, row, "done", outcome)
+        fulfilment["warehouse_ref"] = outcome.reference or fulfilment["warehouse_ref"]
+        dossier.note("hub", "pushed", fulfilment=fulfilment["code"], reference=outcome.reference)
+        if stopped:
+            _wake(ws, dossier, fulfilment)
+        elif fulfilment["state"] in {"pushing", "unknown"}:
+            set_state(ws, fulfilment, "accepted")
+    elif outcome.end == "unknown":
+        row["looks"] += 1 if outcome.looked else 0
+        _later(ws, dossier, row, outcome, "unknown")
+        if fulfilment["state"] == "pushing":
+            set_state(ws, fulfilment, "unknown")
+            dossier.note("hub", "push_unknown", fulfilment=fulfilment["code"], code=outcome.code)
+    elif outcome.end == "parked":
+        _end(ws, row, "parked", outcome)
+        if fulfilment["state"] == "pushing":
+            set_state(ws, fulfilment, "unknown")
+        raise_exception(ws, dossier, "outcome_unknown", {"fulfilment": fulfilment["code"]}, outbox_id=row["id"])
+    elif stopped or outcome.end == "withdrawn":
+        _never_sent(ws, dossier, row, fulfilment, outcome)
+    elif outcome.end == "refused":
+        _end(ws, row, "refused", outcome)
+        set_state(ws, fulfilment, "rejected")
+        detail = {"fulfilment": fulfilment["code"], "code": outcome.code, "detail": outcome.detail}
+        raise_exception(ws, dossier, "warehouse_rejected", detail, outbox_id=row["id"])
+    else:
+        if fulfilment["state"] == "pushing":
+            set_state(ws, fulfilment, "ready")
+        _later(ws, dossier, row, outcome, "due")
+
+
+def _never_sent(ws: Workspace, dossier: Dossier, row: Row, fulfilment: Row, outcome: Outcome) -> None:
+    """The warehouse certainly has nothing: the fulfilment can end here."""
+    _end(ws, row, "withdrawn", outcome)
+    asked = dossier.outbox_of("cancel", fulfilment["id"])
+    if asked is not None and asked["state"] in {"waiting", "due"}:
+        asked |= {"state": "withdrawn", "updated_at": ws.now}
+    if fulfilment["state"] == "cancelling":
+        cancel_answered(ws, dossier, fulfilment, cancelled=True, detail=outcome.code)
+        _replan(ws, dossier)
+    elif fulfilment["state"] in {"pushing", "ready"}:
+        if fulfilment["state"] == "pushing":
+            set_state(ws, fulfilment, "ready")
+        release_units(dossier, fulfilment)
+        set_state(ws, fulfilment, "cancelled")
+    refresh_status(dossier)
+
+
+def _settle_cancel(ws: Workspace, dossier: Dossier, row: Row, outcome: Outcome) -> None:
+    fulfilment = dossier.fulfilments[row["fulfilment_id"]]
+    if outcome.end in {"done", "refused"}:
+        _end(ws, row, outcome.end, outcome)
+        cancel_answered(ws, dossier, fulfilment, cancelled=outcome.end == "done", detail=outcome.detail)
+        _replan(ws, dossier)
+    elif outcome.end == "withdrawn":
+        _end(ws, row, "withdrawn", outcome)
+    else:
+        _later(ws, dossier, row, outcome, "due")
+
+
+def _settle_confirm(ws: Workspace, dossier: Dossier, row: Row, outcome: Outcome) -> None:
+    package = dossier.packages[row["package_id"]]
+    if outcome.end == "done":
+        _end(ws, row, "done", outcome)
+        package |= {"confirm_state": "degraded" if outcome.degraded else "confirmed", "updated_at": ws.now}
+        dossier.note("hub", "confirmed", tracking=package["tracking"], degraded=outcome.degraded)
+        refresh_status(dossier)
+    elif outcome.end == "wait":
+        row |= {"state": "due", "due_at": ws.now + _SOON, "attempts": max(0, row["attempts"] - 1)}
+    elif outcome.end in {"refused", "parked"}:
+        _end(ws, row, outcome.end, outcome)
+        package |= {"confirm_state": "refused", "updated_at": ws.now}
+        code = "confirm_refused" if outcome.end == "refused" else "outcome_unknown"
+        detail = {"tracking": package["tracking"], "code": outcome.code, "detail": outcome.detail}
+        raise_exception(ws, dossier, code, detail, outbox_id=row["id"])
+    else:
+        _later(ws, dossier, row, outcome, "unknown" if outcome.end == "unknown" else "due")
+
+
+_SETTLE = {"push": _settle_push, "cancel": _settle_cancel, "confirm": _settle_confirm}
+
+
+def _end(ws: Workspace, row: Row, state: str, outcome: Outcome) -> None:
+    row |= {"state": state, "outcome": outcome.code or "ok"}
+    if outcome.detail:
+        row["reply"] = ws.hub.vault.seal(reply_place(), row["id"], outcome.detail[:2000].encode())
+
+
+def _later(ws: Workspace, dossier: Dossier, row: Row, outcome: Outcome, state: str) -> None:
+    """Try or look again when the schedule says; parked for a person when it is exhausted."""
+    error: HubError = outcome.error or RetryableError(outcome.code or "again")
+    if error.code in _NOT_AN_ATTEMPT:
+        row["attempts"] = max(1, row["attempts"] - 1)
+    jitter = random.random()  # noqa: S311 - spreads retries, guards nothing
+    attempt = 1 if isinstance(error, ConfigError) else max(1, row["attempts"])
+    at = next_attempt_at(ws.at, attempt, error, scale=ws.hub.settings.retry_scale, jitter=jitter)
+    if isinstance(error, ConfigError):
+        row |= {"state": state, "due_at": ws.now + _PAUSED, "outcome": outcome.code}
+    elif at is None:
+        _end(ws, row, "parked", outcome)
+        code = "outcome_unknown" if state == "unknown" else "send_exhausted"
+        detail = {"kind": row["kind"], "code": outcome.code, "attempts": row["attempts"]}
+        raise_exception(ws, dossier, code, detail, outbox_id=row["id"])
+    else:
+        row |= {"state": state, "due_at": micros(at), "outcome": outcome.code}
+
+
+def _wake(ws: Workspace, dossier: Dossier, fulfilment: Row) -> None:
+    asked = dossier.outbox_of("cancel", fulfilment["id"])
+    if asked is not None and asked["state"] == "waiting":
+        asked |= {"state": "due", "due_at": ws.now, "updated_at": ws.now}
+
+
+def _replan(ws: Workspace, dossier: Dossier) -> None:
+    """Goods that came back because the order changed, not because it was cancelled, are decided anew."""
+    if dossier.order["cancelled_at"] is not None or dossier.order["status"] in {"closed", "completed", "shipped"}:
+        return
+    account = ws.directory.accounts[dossier.order["account_id"]]
+    # Stock moves of this dossier count before its own plan is made anew.
+    ws.keep(dossier)
+    plan_order(ws, dossier, frozen(dossier, newest_content(ws, dossier, account)), account)
+
+
+def _stop_target(ws: Workspace, row: Row, error: ConfigError) -> None:
+    """Credentials or permission fail: stop this target and tell a person, once."""
+    if row["target_kind"] == "account":
+        stopped = set_account_state(ws.tx, row["target_id"], "stopped", error.code, ws.now)
+        name = ws.directory.accounts[row["target_id"]].name
+    else:
+        stopped = set_warehouse_state(ws.tx, row["target_id"], "stopped", error.code, ws.now)
+        name = ws.directory.targets[row["target_id"]].name
+    if stopped:
+        subject = f"{row['target_kind']}:{row['target_id']}"
+        detail = {"name": name, "code": error.code, "detail": error.detail}
+        insert_missing(ws.tx, t.exceptions, [exception_row(ws, "connection_stopped", subject, detail)])

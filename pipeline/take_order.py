@@ -1,0 +1,290 @@
+"""What an order document does to what is stored: a new order, a newer version, an older one, a close."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, replace
+
+from domain.allocation import allocate
+from domain.errors import HubError
+from domain.numbers import order_number
+from domain.order import AfterSale, Consignee, Line, Order
+from domain.states import is_newer
+from storage.events import GENESIS
+from storage.rows import Row
+from storage.times import maybe_micros, micros
+from storage.vault import Vault
+
+from .cancel import cancel_order, intercept
+from .corrections import apply_corrections
+from .directory import Account
+from .dossier import Dossier
+from .exceptional import clear_exceptions, raise_exception
+from .plan import KNOWN_OUTSIDE, drop_plan, plan_order
+from .workspace import Workspace
+
+_SHIPPED_ELSEWHERE = frozenset({"shipped", "completed"})
+
+
+def take_order(ws: Workspace, account: Account, order: Order, inbox_id: int, *, again: bool = False) -> tuple[int, str]:
+    """Store one version of one order. Returns (order id, how the document ended: done | stale). `again`: the stored version is
+    read once more because a person, a mapping or a listing changed, not the source."""
+    key = (account.id, order.external_id)
+    known = ws.by_external.get(key)
+    if known is None:
+        dossier = _new_dossier(ws, account, order, inbox_id)
+        ws.keep(dossier)
+        return dossier.id, "done"
+    dossier = ws.dossier(known)
+    if not again and not is_newer(order.version, dossier.order["version"]):
+        dossier.note(f"account:{account.name}", "stale_version", version=order.version)
+        ws.keep(dossier)
+        return known, "stale"
+    _newer_version(ws, dossier, account, order, inbox_id)
+    ws.keep(dossier)
+    return known, "done"
+
+
+def person_hashes(vault: Vault, account_id: int, order: Order) -> dict[str, bytes | None]:
+    """Keyed hashes by which orders can be found or merged without reading anybody's data."""
+    to = order.consignee
+    place = f"{to.country}|{to.region}|{to.province}|{to.city}|{to.district}|{to.town}|{to.street}|{to.postcode}"
+    who = f"{account_id}|{order.buyer_id}|{to.name}|{to.phone}|{to.token}|{place}"
+    return {
+        "buyer_hash": vault.search_hash("buyer", order.buyer_id) if order.buyer_id else None,
+        "phone_hash": vault.search_hash("phone", to.phone) if to.phone and not to.masked else None,
+        "tail_hash": vault.search_hash("phone_tail", to.phone[-4:]) if len(to.phone) >= 4 else None,
+        "merge_hash": vault.search_hash("merge", who),
+    }
+
+
+def _new_dossier(ws: Workspace, account: Account, order: Order, inbox_id: int) -> Dossier:
+    order_id = ws.ids(1)[0]
+    row: Row = {
+        "id": order_id,
+        "number": order_number(order_id, account.channel.order_prefix),
+        "account_id": account.id,
+        "partner_id": account.partner_id,
+        "external_id": order.external_id,
+        "status": "pending_payment" if order.payment == "unpaid" else "pending_shipment",
+        "verdicts": "{}",
+        "tags": "[]",
+        "blocked": False,
+        "private": b"",
+        "event_seq": 0,
+        "event_hash": GENESIS,
+        "revision": 0,
+        "cancelled_at": None,
+        "created_at": ws.now,
+        "updated_at": ws.now,
+    }
+    dossier = Dossier(order=row, private={}, new=True)
+    _write_content(ws, dossier, account, order, inbox_id)
+    dossier.note(f"account:{account.name}", "received", external_id=order.external_id, version=order.version)
+    tombstone = (account.id, order.external_id) in ws.tombstones
+    if tombstone or order.status == "closed":
+        row |= {"status": "closed", "cancelled_at": ws.now}
+        dossier.note("hub", "born_closed", why="cancelled before it came" if tombstone else order.source_status)
+    elif order.status in _SHIPPED_ELSEWHERE:
+        row["status"] = order.status
+        dossier.note("hub", "shipped_elsewhere", source_status=order.source_status)
+    else:
+        if order.status == "partially_shipped":
+            raise_exception(ws, dossier, "partly_shipped_elsewhere", {"source_status": order.source_status})
+        plan_order(ws, dossier, frozen(dossier, order), account)
+    return dossier
+
+
+def _newer_version(ws: Workspace, dossier: Dossier, account: Account, order: Order, inbox_id: int) -> None:
+    order = apply_corrections(order, dossier.private.get("corrections", []))
+    changes = _changes(dossier, order)
+    moved = order.source_status != dossier.order["source_status"]
+    _write_content(ws, dossier, account, order, inbox_id)
+    if "consignee" in changes:
+        dossier.private["address_changed"] = True
+    if changes or moved:
+        dossier.note(
+            f"account:{account.name}", "changed", what=changes, source_status=order.source_status, version=order.version
+        )
+    if order.status == "closed":
+        cancel_order(ws, dossier, actor=f"account:{account.name}", why=order.source_status or "closed at the source")
+        return
+    if dossier.order["status"] in {"closed", "completed"} or dossier.order["cancelled_at"] is not None:
+        return
+    outside = [row for row in dossier.live() if row["state"] in KNOWN_OUTSIDE]
+    if order.status in _SHIPPED_ELSEWHERE and not dossier.packages:
+        _shipped_elsewhere(ws, dossier, order, outside)
+        return
+    waiting_outside = [row for row in outside if row["state"] not in {"shipped", "delivered"}]
+    if outside and _must_stop(dossier, order, changes):
+        if waiting_outside:
+            intercept(ws, dossier, waiting_outside, why=f"changed: {', '.join(changes) or 'shipping forbidden'}")
+        if len(waiting_outside) < len(outside) and changes:
+            raise_exception(ws, dossier, "change_too_late", {"changed": changes})
+    elif outside and changes:
+        dossier.note("hub", "changed_after_push", what=changes)
+    plan_order(ws, dossier, frozen(dossier, order), account)
+
+
+def _shipped_elsewhere(ws: Workspace, dossier: Dossier, order: Order, outside: list[Row]) -> None:
+    """Somebody shipped it past us. Nothing of ours may go out any more."""
+    dossier.note("hub", "shipped_elsewhere", source_status=order.source_status)
+    drop_plan(ws, dossier)
+    if outside:
+        intercept(ws, dossier, outside, why="shipped elsewhere")
+    else:
+        clear_exceptions(ws, dossier, None, actor="hub", how="shipped elsewhere")
+        if dossier.order["status"] in {"pending_payment", "pending_shipment"}:
+            dossier.order["status"] = order.status
+
+
+def _must_stop(dossier: Dossier, order: Order, changes: list[str]) -> bool:
+    return bool({"lines", "consignee"} & set(changes)) or bool(order.forbids_shipping)
+
+
+def _write_content(ws: Workspace, dossier: Dossier, account: Account, order: Order, inbox_id: int) -> None:
+    """Bring the rows to what the source now says. Money is allocated when lines or totals are new, and only then."""
+    amounts = order.amounts
+    if _money_key(order) != dossier.private.get("money"):
+        order = _allocated(order)
+        dossier.private["money"] = _money_key(order)
+        kept = dossier.lines
+        dossier.lines = {}
+        for number, line in enumerate(order.lines):
+            dossier.lines[number] = _line_row(dossier.id, number, line, kept.get(number))
+        for number in range(len(order.lines), len(kept)):
+            dossier.lines[number] = kept[number] | {"state": "cancelled"}
+    else:
+        for number, line in enumerate(order.lines):
+            dossier.lines[number]["state"] = line.state
+            dossier.lines[number]["title"] = line.title
+    dossier.order |= {
+        "source_status": order.source_status,
+        "payment": order.payment,
+        "currency": order.currency,
+        "goods": amounts.goods,
+        "freight": amounts.freight,
+        "tax": amounts.tax,
+        "discount": amounts.discount,
+        "paid": amounts.paid,
+        "version": order.version,
+        "source_time": micros(order.source_time),
+        "placed_at": micros(order.placed_at),
+        "paid_at": maybe_micros(order.paid_at),
+        "country": order.consignee.country,
+        "region": order.consignee.region,
+        "inbox_id": inbox_id,
+        **person_hashes(ws.hub.vault, account.id, order),
+    }
+    dossier.private |= {
+        "consignee": asdict(order.consignee),
+        "buyer_id": order.buyer_id,
+        "buyer_message": order.buyer_message,
+        "seller_memo": order.seller_memo,
+        "seller_flag": order.seller_flag,
+        "forbids": list(order.forbids_shipping),
+        "notes": list(order.notes),
+        "extra": [list(pair) for pair in order.extra],
+    }
+    for after_sale in order.after_sales:
+        _write_after_sale(ws, dossier, after_sale)
+
+
+def _allocated(order: Order) -> Order:
+    try:
+        return allocate(order)
+    except (HubError, ValueError):
+        # Totals that do not add up are a verdict of the money check, for a person; the lines stay as the source states them.
+        return order
+
+
+def frozen(dossier: Dossier, order: Order) -> Order:
+    """The order with the line figures that were frozen when its money was allocated, and what its history adds."""
+    lines = []
+    for number, line in enumerate(order.lines):
+        row = dossier.lines[number]
+        lines.append(replace(line, discount=row["discount"], freight=row["freight"], tax=row["tax"], paid=row["paid"]))
+    notes = (*order.notes, "address_changed") if dossier.private.get("address_changed") else order.notes
+    return replace(order, lines=tuple(lines), notes=notes)
+
+
+def _money_key(order: Order) -> str:
+    a = order.amounts
+    lines = "|".join(
+        f"{x.external_id},{x.external_sku},{x.quantity},{x.unit_price},{x.amount},{x.share}" for x in order.lines
+    )
+    text = f"{order.currency}|{a.goods}|{a.freight}|{a.tax}|{a.discount}|{a.paid}|{lines}"
+    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+
+
+def _line_row(order_id: int, number: int, line: Line, old: Row | None) -> Row:
+    same_goods = old is not None and old["external_sku"] == line.external_sku
+    return {
+        "order_id": order_id,
+        "line": number,
+        "external_id": line.external_id,
+        "external_sku": line.external_sku,
+        "listing_id": line.listing_id,
+        "sku": old["sku"] if old is not None and same_goods else line.sku,
+        "title": line.title,
+        "quantity": line.quantity,
+        "unit_price": line.unit_price,
+        "amount": line.amount,
+        "discount": line.discount,
+        "freight": line.freight,
+        "tax": line.tax,
+        "paid": line.paid,
+        "weight_grams": line.weight_grams,
+        "state": line.state,
+        "requires_shipping": line.requires_shipping,
+        "components": old["components"] if old is not None and same_goods else None,
+    }
+
+
+def _changes(dossier: Dossier, order: Order) -> list[str]:
+    """What a warehouse would have to know: lines, consignee, remark. Names only, for the log."""
+    changes = []
+    rows = [dossier.lines[number] for number in sorted(dossier.lines)]
+    stored = [(row["external_id"], row["quantity"], row["state"] == "cancelled") for row in rows]
+    told = [(line.external_id, line.quantity, line.state == "cancelled") for line in order.lines]
+    if stored[: len(told)] != told or any(not gone for *_, gone in stored[len(told) :]):
+        changes.append("lines")
+    if _place(Consignee(**dossier.private["consignee"])) != _place(order.consignee):
+        changes.append("consignee")
+    if (dossier.private["buyer_message"], dossier.private["seller_memo"]) != (order.buyer_message, order.seller_memo):
+        changes.append("remark")
+    return changes
+
+
+def _place(to: Consignee) -> tuple[object, ...]:
+    """What the source said about where and who, without what the checks derived from it."""
+    return (to.name, to.phone, to.country, to.province, to.city, to.district, to.street, to.postcode, to.token)
+
+
+def _write_after_sale(ws: Workspace, dossier: Dossier, told: AfterSale) -> None:
+    row = dossier.after_sales.get(told.external_id)
+    numbers = {line["external_id"]: line["line"] for line in dossier.lines.values()}
+    if row is None:
+        row_id = ws.ids(1)[0]
+        row = dossier.after_sales[told.external_id] = {
+            "id": row_id,
+            "order_id": dossier.id,
+            "external_id": told.external_id,
+            "kind": told.kind,
+            "created_at": ws.now,
+            "state": "",
+        }
+        dossier.after_sale_lines += [
+            {"after_sale_id": row_id, "line": numbers[line], "quantity": units}
+            for line, units in told.lines
+            if line in numbers
+        ]
+    if row["state"] != told.state:
+        dossier.note("hub", "after_sale", external_id=told.external_id, state=told.state)
+    row |= {
+        "state": told.state,
+        "source_status": told.source_status,
+        "amount": told.amount,
+        "source_time": maybe_micros(told.source_time),
+        "updated_at": ws.now,
+    }

@@ -1,0 +1,125 @@
+"""What a warehouse did not call back about: news asked for fulfilments that are quiet for too long, and stock levels.
+Callbacks may be lost; the question finds what they would have said."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+from sqlalchemy import select, update
+
+from domain.errors import HubError, RefusedError
+from outbound._warehouse import StockLevel
+from storage import tables as t
+from storage.directory import stock_skus
+from storage.inbox import Arrival, put_arrivals
+from storage.rows import Row, rows_of, update_rows
+from storage.times import micros
+
+from .bootstrap import Hub, outside
+from .directory import Target, read_directory
+from .sessions import warehouse_session
+
+_BATCH = 64
+
+
+def watch_news(hub: Hub, *, pool: ThreadPoolExecutor) -> int:
+    """Ask about fulfilments whose news is due; what comes is stored like a callback. Returns documents stored."""
+    now = hub.now()
+    f = t.fulfilments
+    again = now + round(hub.settings.news_seconds * 1_000_000)
+    with hub.write() as tx:
+        directory = read_directory(hub, tx)
+        query = select(f.c.id, f.c.code, f.c.warehouse_id, f.c.warehouse_ref).where(f.c.news_due_at <= now)
+        rows = rows_of(tx, query.order_by(f.c.news_due_at).limit(_BATCH).with_for_update(skip_locked=True))
+        update_rows(tx, f, [row | {"news_due_at": again} for row in rows], ("news_due_at",))
+    asked = [(row, directory.targets[row["warehouse_id"]]) for row in rows]
+    bodies = list(pool.map(lambda item: _ask(hub, *item), asked)) if asked else []
+    arrivals = [
+        Arrival(
+            source_kind="warehouse", source_id=target.id, kind="shipment", external_id=f"query:{row['code']}", body=body
+        )
+        for (row, target), body in zip(asked, bodies, strict=True)
+        if body is not None
+    ]
+    if not arrivals:
+        return 0
+    with hub.write() as tx:
+        return len(put_arrivals(tx, hub.vault, hub.ids.take, arrivals, hub.now()))
+
+
+def _ask(hub: Hub, row: Row, target: Target) -> bytes | None:
+    if target.kind.news is None or target.state != "active":
+        return None
+    outside()
+    try:
+        return target.kind.news(warehouse_session(hub, target), row["code"], row["warehouse_ref"])
+    except HubError:
+        return None  # asked again when it is due next time
+
+
+def take_callback(hub: Hub, target: Target, event_id: str, body: bytes) -> bool:
+    """Store one verified callback before it is answered; False when it is the same as the last one of its id."""
+    arrival = Arrival(source_kind="warehouse", source_id=target.id, kind="shipment", external_id=event_id, body=body)
+    with hub.write() as tx:
+        return bool(put_arrivals(tx, hub.vault, hub.ids.take, [arrival], hub.now()))
+
+
+def watch_stock(hub: Hub, *, pool: ThreadPoolExecutor) -> int:
+    """Read stock levels of warehouses that are due; returns how many rows were brought up to date."""
+    now = hub.now()
+    w = t.warehouses
+    again = now + round(hub.settings.stock_seconds * 1_000_000)
+    with hub.write() as tx:
+        directory = read_directory(hub, tx)
+        due = select(w.c.id).where(w.c.enabled, w.c.state == "active", w.c.stock_due_at <= now)
+        ids = list(tx.execute(due.with_for_update(skip_locked=True)).scalars())
+        tx.execute(update(w).where(w.c.id.in_(ids)).values(stock_due_at=again))
+        wanted = {warehouse_id: stock_skus(tx, warehouse_id) for warehouse_id in ids}
+    work = [(directory.targets[warehouse_id], skus) for warehouse_id, skus in wanted.items() if skus]
+    return sum(pool.map(partial(_take_stock, hub), work)) if work else 0
+
+
+def _take_stock(hub: Hub, work: tuple[Target, list[str]]) -> int:
+    target, skus = work
+    if target.kind.stock is None:
+        return 0
+    outside()
+    asked_at = hub.now()
+    try:
+        levels = target.kind.stock(warehouse_session(hub, target), skus)
+    except HubError:
+        return 0
+    return put_stock_levels(hub, target.id, levels, asked_at)
+
+
+def put_stock_levels(hub: Hub, warehouse_id: int, levels: tuple[StockLevel, ...], source_time: int) -> int:
+    """Write a snapshot. An older one never overwrites a newer one, and one asked for before our own last movement says
+    nothing about now."""
+    told = {level.sku: level for level in levels}
+    s = t.stock
+    with hub.write() as tx:
+        now = micros(hub.clock())
+        where = (s.c.warehouse_id == warehouse_id, s.c.sku.in_(sorted(told)))
+        rows = rows_of(tx, select(s).where(*where).order_by(s.c.sku).with_for_update())
+        fresh = [
+            row
+            | {
+                "on_hand": told[row["sku"]].free + told[row["sku"]].locked,
+                "source_time": source_time,
+                "updated_at": now,
+            }
+            for row in rows
+            if row["source_time"] < source_time and row["moved_at"] < source_time
+        ]
+        update_rows(tx, s, fresh, ("on_hand", "source_time", "updated_at"))
+    return len(fresh)
+
+
+def warehouse_of(hub: Hub, name: str) -> Target:
+    """The warehouse of that name. RefusedError `not_found`."""
+    with hub.read() as tx:
+        for target in read_directory(hub, tx).targets.values():
+            if target.name == name:
+                return target
+    raise RefusedError("not_found", "there is no such warehouse")

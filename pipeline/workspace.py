@@ -1,0 +1,247 @@
+"""One batch at work: the rows a transaction has locked, and the facts around them, loaded with a few queries.
+
+A document changes copies; `keep` makes the change part of the batch, so one that fails leaves no trace in it."""
+
+from __future__ import annotations
+
+from collections import ChainMap
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, and_, func, select, tuple_
+
+from domain.facts import Bundle, Facts, Listing
+from storage import tables as t
+from storage.directory import load_bundles, load_listings, lock_stock
+from storage.rows import Row, chunks, insert_missing, update_rows
+from storage.times import micros, span
+
+from .bootstrap import Hub
+from .directory import Account, Directory, read_directory
+from .dossier import DETAIL, Dossier, Snapshot, load_dossiers, restore, snapshot, write_dossiers
+
+_DAY = span(timedelta(days=1))
+
+
+@dataclass(slots=True)
+class Workspace:
+    """Everything one transaction works on. `available` is ATP by (warehouse name, SKU), kept up to date as orders of the
+    batch take from it."""
+
+    hub: Hub
+    tx: Connection
+    at: datetime
+    directory: Directory
+    dossiers: dict[int, Dossier] = field(default_factory=dict)
+    before: dict[int, Snapshot] = field(default_factory=dict)
+    by_external: dict[tuple[int, str], int] = field(default_factory=dict)
+    tombstones: set[tuple[int, str]] = field(default_factory=set)
+    listings: dict[tuple[int, str], tuple[Listing, ...]] = field(default_factory=dict)
+    bundles: dict[str, Bundle] = field(default_factory=dict)
+    stock: dict[tuple[int, str], Row] = field(default_factory=dict)
+    moved: set[tuple[int, str]] = field(default_factory=set)
+    available: dict[tuple[str, str], int] = field(default_factory=dict)
+    backorder: frozenset[str] = frozenset()
+    buyers: dict[tuple[int, bytes], int] = field(default_factory=dict)
+    loose: list[Row] = field(default_factory=list)
+
+    @property
+    def now(self) -> int:
+        return micros(self.at)
+
+    def ids(self, count: int) -> list[int]:
+        return self.hub.ids.take(count)
+
+    def dossier(self, order_id: int) -> Dossier:
+        """A copy to change. It counts only after `keep`."""
+        current = self.dossiers[order_id]
+        copied = restore(snapshot(current))
+        copied.new = current.new
+        return copied
+
+    def keep(self, dossier: Dossier) -> None:
+        """Make a changed copy part of the batch, and its stock moves with it."""
+        current = self.dossiers.get(dossier.id)
+        if current is not None and current is not dossier:
+            dossier.log[:0] = current.log
+            dossier.decisions[:0] = current.decisions
+            dossier.after_sale_lines[:0] = current.after_sale_lines
+        for warehouse_id, sku, on_hand, reserved in dossier.moves:
+            self._move(warehouse_id, sku, on_hand, reserved)
+        dossier.moves.clear()
+        self.dossiers[dossier.id] = dossier
+        self.by_external[dossier.order["account_id"], dossier.order["external_id"]] = dossier.id
+
+    def facts(
+        self, account: Account, *, waived: Iterable[str], buyer: bytes | None, returned: Mapping[Any, int]
+    ) -> Facts:
+        """What checks and rules may see for one order. `returned` are units its own plan gives back, by (warehouse, SKU)."""
+        available: Mapping[tuple[str, str], int] = self.available
+        if returned:
+            own = {key: self.available.get(key, 0) + units for key, units in returned.items()}
+            available = ChainMap(own, self.available)
+        return Facts(
+            now=self.at,
+            sender=account.sender,
+            listings=_ListingsOf(self.listings, account.id),
+            bundles=self.bundles,
+            warehouses=tuple(
+                target.info for target in self.directory.targets.values() if target.enabled and target.state == "active"
+            ),
+            available=available,
+            backorder=self.backorder,
+            buyer_orders_24h=self.buyers.get((account.id, buyer), 0) if buyer else 0,
+            waived=frozenset(waived),
+        )
+
+    def _move(self, warehouse_id: int, sku: str, on_hand: int, reserved: int) -> None:
+        key = (warehouse_id, sku)
+        row = self.stock.get(key)
+        if row is None:
+            row = self.stock[key] = _empty_stock(warehouse_id, sku)
+        row["on_hand"] = max(0, row["on_hand"] + on_hand)
+        row["reserved"] = max(0, row["reserved"] + reserved)
+        if on_hand:
+            row["moved_at"] = self.now
+        self.moved.add(key)
+        target = self.directory.targets.get(warehouse_id)
+        if target is not None:
+            self.available[target.name, sku] = free_units(row)
+
+
+class _ListingsOf(Mapping[str, tuple[Listing, ...]]):
+    """One account's view of the batch's listings, without a copy per order."""
+
+    __slots__ = ("_account", "_all")
+
+    def __init__(self, listings: dict[tuple[int, str], tuple[Listing, ...]], account_id: int) -> None:
+        self._all, self._account = listings, account_id
+
+    def __getitem__(self, sku: str) -> tuple[Listing, ...]:
+        return self._all[self._account, sku]
+
+    def __iter__(self) -> Any:
+        return (sku for account_id, sku in self._all if account_id == self._account)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def free_units(row: Mapping[str, Any]) -> int:
+    """ATP of one stock row: on hand - reserved - buffer, never below zero."""
+    return max(0, int(row["on_hand"]) - int(row["reserved"]) - int(row["buffer"]))
+
+
+def open_workspace(hub: Hub, tx: Connection, at: datetime) -> Workspace:
+    return Workspace(hub=hub, tx=tx, at=at, directory=read_directory(hub, tx))
+
+
+def load_orders(ws: Workspace, order_ids: Iterable[int]) -> None:
+    """Lock and load these orders."""
+    wanted = set(order_ids) - ws.dossiers.keys()
+    for order_id, dossier in load_dossiers(ws.tx, ws.hub.vault, wanted).items():
+        ws.dossiers[order_id] = dossier
+        ws.before[order_id] = snapshot(dossier)
+        ws.by_external[dossier.order["account_id"], dossier.order["external_id"]] = order_id
+
+
+def find_orders(ws: Workspace, keys: Iterable[tuple[int, str]]) -> None:
+    """Lock and load the orders that exist of these (account id, external id), and their tombstones."""
+    identity = tuple_(t.orders.c.account_id, t.orders.c.external_id)
+    marks = tuple_(t.tombstones.c.account_id, t.tombstones.c.external_id)
+    ids: list[int] = []
+    for chunk in chunks(sorted(set(keys)), 400):
+        ids += ws.tx.execute(select(t.orders.c.id).where(identity.in_(chunk))).scalars()
+        rows = ws.tx.execute(select(t.tombstones.c.account_id, t.tombstones.c.external_id).where(marks.in_(chunk)))
+        ws.tombstones |= {(row[0], row[1]) for row in rows}
+    load_orders(ws, ids)
+
+
+def load_goods(ws: Workspace, wanted: Iterable[tuple[int, str]], skus: Iterable[str] = ()) -> None:
+    """Load listings of (account id, source SKU), their bundles, and lock the stock of every SKU concerned."""
+    found = load_listings(ws.tx, wanted)
+    for key, rows in found.items():
+        ws.listings[key] = tuple(
+            Listing(
+                external_sku=row["external_sku"],
+                sku=row["sku"],
+                quantity=row["quantity"],
+                listed=row["listed"],
+                floor_price=row["floor_price"],
+            )
+            for row in rows
+        )
+    ours = {row["sku"] for rows in found.values() for row in rows} | set(skus)
+    for sku, (version, components) in load_bundles(ws.tx, ours).items():
+        ws.bundles[sku] = Bundle(sku=sku, version=version, components=tuple((part[0], part[1]) for part in components))
+        ours |= {part[0] for part in components}
+    ws.stock |= lock_stock(ws.tx, ours)
+    ws.backorder |= {row["sku"] for row in ws.stock.values() if row["backorder"]}
+    for (warehouse_id, sku), row in ws.stock.items():
+        target = ws.directory.targets.get(warehouse_id)
+        if target is not None:
+            ws.available[target.name, sku] = free_units(row)
+
+
+def count_buyers(ws: Workspace, buyers: Iterable[tuple[int, bytes]]) -> None:
+    """How many orders these buyers (account id, buyer hash) placed in the last 24 hours."""
+    keys = tuple_(t.orders.c.account_id, t.orders.c.buyer_hash)
+    for chunk in chunks(sorted(set(buyers)), 400):
+        query = (
+            select(t.orders.c.account_id, t.orders.c.buyer_hash, func.count())
+            .where(and_(keys.in_(chunk), t.orders.c.placed_at > ws.now - _DAY))
+            .group_by(t.orders.c.account_id, t.orders.c.buyer_hash)
+        )
+        ws.buyers |= {(row[0], bytes(row[1])): row[2] for row in ws.tx.execute(query)}
+
+
+def write_workspace(ws: Workspace) -> None:
+    """Write every kept change: dossiers, stock, exceptions of documents that became no order."""
+    pairs = [(dossier, ws.before.get(order_id)) for order_id, dossier in sorted(ws.dossiers.items())]
+    write_dossiers(ws.tx, ws.hub.vault, pairs, ws.now)
+    _write_stock(ws)
+    insert_missing(ws.tx, t.exceptions, ws.loose)
+
+
+def exception_row(ws: Workspace, code: str, subject: str, detail: Mapping[str, Any], **places: int | None) -> Row:
+    """A new open exception. `places`: account_id, partner_id, order_id, inbox_id, outbox_id."""
+    row_id = ws.ids(1)[0]
+    row: Row = dict.fromkeys(("account_id", "partner_id", "order_id", "inbox_id", "outbox_id"), None) | places
+    return row | {
+        "id": row_id,
+        "code": code,
+        "subject": subject,
+        "state": "open",
+        "detail": ws.hub.vault.seal_json(DETAIL, row_id, dict(detail)),
+        "assignee": "",
+        "snoozed_until": None,
+        "opened_at": ws.now,
+        "resolved_at": None,
+        "resolved_by": "",
+        "resolution": "",
+    }
+
+
+def _write_stock(ws: Workspace) -> None:
+    rows = [ws.stock[key] | {"updated_at": ws.now} for key in sorted(ws.moved, key=lambda key: (key[1], key[0]))]
+    fresh = [row for row in rows if row.pop("missing", False)]
+    insert_missing(ws.tx, t.stock, fresh)
+    kept = [row for row in rows if row not in fresh]
+    update_rows(ws.tx, t.stock, kept, ("on_hand", "reserved", "moved_at", "updated_at"))
+
+
+def _empty_stock(warehouse_id: int, sku: str) -> Row:
+    return {
+        "warehouse_id": warehouse_id,
+        "sku": sku,
+        "on_hand": 0,
+        "reserved": 0,
+        "buffer": 0,
+        "backorder": False,
+        "source_time": 0,
+        "moved_at": 0,
+        "updated_at": 0,
+        "missing": True,
+    }

@@ -1,0 +1,77 @@
+"""Where each account's reading stands: one row per (account, stream), claimed by one reader at a time. The cursor is
+written in the transaction that stores the rows it moved over."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import ColumnElement, Connection, and_, select, update
+
+from .rows import Row, insert_missing, rows_of
+from .tables import accounts, cursors
+
+STREAMS = ("poll", "day", "week")
+
+
+def ensure_cursors(tx: Connection, account_id: int, *, watermark: int, due: dict[str, int]) -> None:
+    """Make the rows of a new account; rows that exist keep their place."""
+    insert_missing(
+        tx,
+        cursors,
+        [
+            {
+                "account_id": account_id,
+                "stream": stream,
+                "watermark": watermark,
+                "window_start": None,
+                "window_end": None,
+                "page": "",
+                "due_at": due[stream],
+                "lease_until": 0,
+                "token": 0,
+                "failures": 0,
+                "ran_at": None,
+                "error": "",
+            }
+            for stream in STREAMS
+        ],
+    )
+
+
+def claim_cursors(
+    tx: Connection, *, now: int, lease: int, token: int, limit: int, account_id: int | None = None
+) -> list[Row]:
+    """Take streams that are due and that nobody reads (`account_id`: that account's poll, due or not)."""
+    query = (
+        select(cursors)
+        .join(accounts, accounts.c.id == cursors.c.account_id)
+        .where(accounts.c.enabled, accounts.c.state == "active", cursors.c.lease_until <= now)
+        .order_by(cursors.c.due_at)
+        .limit(limit)
+    )
+    if account_id is None:
+        query = query.where(cursors.c.due_at <= now)
+    else:
+        query = query.where(cursors.c.account_id == account_id, cursors.c.stream == "poll")
+    rows = rows_of(tx, query.with_for_update(skip_locked=True, of=cursors))
+    for row in rows:
+        tx.execute(update(cursors).where(_at(row)).values(lease_until=now + lease, token=token))
+        row.update(lease_until=now + lease, token=token)
+    return rows
+
+
+def save_cursor(tx: Connection, row: Row) -> bool:
+    """Write a cursor that is still ours; False (and nothing written) when another reader has taken it over."""
+    values = {name: row[name] for name in ("watermark", "window_start", "window_end", "page", "due_at", "lease_until")}
+    values |= {name: row[name] for name in ("failures", "ran_at", "error")}
+    return tx.execute(update(cursors).where(_at(row), cursors.c.token == row["token"]).values(values)).rowcount == 1
+
+
+def set_due(tx: Connection, account_ids: Sequence[int], due_at: int) -> None:
+    """Let these accounts' polls run at `due_at`."""
+    where = and_(cursors.c.account_id.in_(account_ids), cursors.c.stream == "poll", cursors.c.due_at > due_at)
+    tx.execute(update(cursors).where(where).values(due_at=due_at))
+
+
+def _at(row: Row) -> ColumnElement[bool]:
+    return and_(cursors.c.account_id == row["account_id"], cursors.c.stream == row["stream"])

@@ -1,0 +1,111 @@
+"""Opening a database and bringing it to the newest schema. SQLite runs with WAL, synchronous=FULL and BEGIN IMMEDIATE
+from a fixed SQLite library (the one bundled with CPython may carry the WAL-reset bug, fixed in 3.51.3); PostgreSQL with
+READ COMMITTED and durable commits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.pool import QueuePool
+
+from domain.errors import ConfigError
+
+_SQLITE_FIXED = (3, 51, 3)
+_BUSY_MS = 30_000
+_READ_ONLY = "hub_read"
+
+
+def open_engine(url: str, *, pool: int = 24) -> Engine:
+    """An engine for `sqlite:///…` or `postgresql+psycopg://…`. ConfigError `database` for anything else or for a posture
+    in which an acknowledged write could be lost."""
+    backend = make_url(url).get_backend_name()
+    if backend == "sqlite":
+        return _open_sqlite(url, pool)
+    if backend == "postgresql":
+        return _open_postgresql(url, pool)
+    raise ConfigError("database", f"{backend} is not supported: use sqlite or postgresql")
+
+
+def reading(engine: Engine) -> Engine:
+    """The same engine for transactions that only read: on SQLite they take no write lock."""
+    return engine.execution_options(**{_READ_ONLY: True})
+
+
+def is_sqlite(engine_or_tx: Engine | Connection) -> bool:
+    return engine_or_tx.dialect.name == "sqlite"
+
+
+def migrate(url: str) -> None:
+    """Bring the database at `url` to the newest schema; killed half-way, the next call starts over or goes on."""
+    engine = open_engine(url, pool=1)
+    try:
+        with engine.begin() as tx:
+            config = Config()
+            config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+            config.attributes["connection"] = tx
+            if not is_sqlite(tx):
+                # Two processes may start at once; the second waits and finds the work done.
+                tx.execute(text("SELECT pg_advisory_xact_lock(7305131)"))
+            command.upgrade(config, "head")
+    finally:
+        engine.dispose()
+
+
+def _open_sqlite(url: str, pool: int) -> Engine:
+    import pysqlite3.dbapi2 as library  # noqa: PLC0415 - only installations on SQLite need the wheel
+
+    if library.sqlite_version_info < _SQLITE_FIXED:
+        raise ConfigError(
+            "database", f"SQLite {library.sqlite_version} has the WAL-reset bug: 3.51.3 or newer is needed"
+        )
+    engine = create_engine(
+        url,
+        module=library,
+        poolclass=QueuePool,
+        pool_size=pool,
+        max_overflow=pool,
+        connect_args={"check_same_thread": False, "timeout": _BUSY_MS / 1000, "isolation_level": None},
+    )
+
+    @event.listens_for(engine, "connect")
+    def _connect(connection: Any, _record: Any) -> None:
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.execute("PRAGMA secure_delete=ON")
+        cursor.execute("PRAGMA cache_size=-65536")
+        cursor.execute("PRAGMA temp_store=MEMORY")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(tx: Connection) -> None:
+        reads = tx.get_execution_options().get(_READ_ONLY, False)
+        tx.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _open_postgresql(url: str, pool: int) -> Engine:
+    engine = create_engine(url, pool_size=pool, max_overflow=pool, pool_pre_ping=True)
+
+    @event.listens_for(engine, "first_connect")
+    def _posture(connection: Any, _record: Any) -> None:
+        with connection.cursor() as cursor:
+            for name in ("fsync", "synchronous_commit", "full_page_writes"):
+                value = cursor.execute(f"SHOW {name}").fetchone()[0]
+                if value == "off" and not _is_throwaway(url):
+                    raise ConfigError("database", f"PostgreSQL runs with {name}=off: acknowledged orders could be lost")
+        connection.rollback()
+
+    return engine
+
+
+def _is_throwaway(url: str) -> bool:
+    """Test servers say in their own URL that their data may be lost."""
+    return "application_name=throwaway" in url

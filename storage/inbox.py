@@ -1,0 +1,210 @@
+"""The inbox: what sources sent, byte for byte, sealed; one row per version of a document.
+
+A document identical to the latest stored version of its id is dropped; an older version that comes back is a new
+version. That two identical deliveries at the same instant make one row is the unique index on
+(source, kind, external id, seq), not the look-up before it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, and_, bindparam, func, select, update
+
+from domain.errors import RetryableError
+
+from .rows import Row, chunks, insert_missing, rows_of
+from .tables import inbox
+from .vault import Vault
+
+_PLACE = "inbox.body"
+_TRIES = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """A document to store: who sent it (`account` or `warehouse` and its id), what it is about, its exact bytes."""
+
+    source_kind: str
+    source_id: int
+    kind: str
+    external_id: str
+    body: bytes
+    version: str = ""
+
+    @property
+    def key(self) -> tuple[str, int, str, str]:
+        return (self.source_kind, self.source_id, self.kind, self.external_id)
+
+
+def put_arrivals(
+    tx: Connection, vault: Vault, new_ids: Callable[[int], list[int]], arrivals: Sequence[Arrival], now: int
+) -> dict[int, int]:
+    """Store what is new, in the given order. Returns the inbox id of each arrival (by its index) that was stored."""
+    stored: dict[int, int] = {}
+    left = list(enumerate(arrivals))
+    for _ in range(len(arrivals) + _TRIES):
+        if not left:
+            return stored
+        latest = _latest(tx, {arrival.key for _, arrival in left})
+        rows, owners, later = [], {}, []
+        for index, arrival in left:
+            digest = body_hash(arrival.body)
+            seq, last = latest.get(arrival.key, (0, b""))
+            if digest == last:
+                continue
+            if seq < 0:
+                later.append((index, arrival))
+                continue
+            row_id = new_ids(1)[0]
+            rows.append(_row(vault, row_id, arrival, seq + 1, digest, now))
+            owners[row_id] = index
+            latest[arrival.key] = (-1, digest)
+        insert_missing(tx, inbox, rows)
+        won = _present(tx, list(owners)) if owners else set()
+        stored.update({owners[row_id]: row_id for row_id in won})
+        left = sorted(
+            [*later, *((owners[i], arrivals[owners[i]]) for i in owners if i not in won)], key=lambda pair: pair[0]
+        )
+    if left:
+        raise RetryableError("inbox_busy", "other writers keep storing newer versions of the same documents")
+    return stored
+
+
+def body_hash(body: bytes) -> bytes:
+    return hashlib.blake2b(body, digest_size=16).digest()
+
+
+def due_documents(tx: Connection, limit: int) -> list[int]:
+    """Ids of documents that wait to be absorbed, oldest first."""
+    return list(
+        tx.execute(select(inbox.c.id).where(inbox.c.state == "new").order_by(inbox.c.id).limit(limit)).scalars()
+    )
+
+
+def claim_documents(tx: Connection, ids: Sequence[int]) -> list[Row]:
+    """Lock these documents for this transaction, oldest first. Left out: what another worker holds, what is not new any
+    more, and what has an older version that is still waiting elsewhere (nothing overtakes within one document)."""
+    rows: list[Row] = []
+    for chunk in chunks(sorted(ids)):
+        query = select(inbox).where(inbox.c.id.in_(chunk), inbox.c.state == "new").order_by(inbox.c.id)
+        rows += rows_of(tx, query.with_for_update(skip_locked=True))
+    held = {row["id"] for row in rows}
+    late = {row_id for chunk in chunks(sorted(held)) for row_id in _behind(tx, chunk, held)}
+    return [row for row in rows if row["id"] not in late]
+
+
+def load_documents(tx: Connection, ids: Iterable[int]) -> list[Row]:
+    return [
+        row for chunk in chunks(sorted(set(ids))) for row in rows_of(tx, select(inbox).where(inbox.c.id.in_(chunk)))
+    ]
+
+
+def open_body(vault: Vault, row: Row) -> bytes:
+    return vault.open(_PLACE, row["id"], row["body"])
+
+
+def settle_documents(tx: Connection, rows: Sequence[Row]) -> None:
+    """Write how documents ended: rows of id, state, order_id, error."""
+    if rows:
+        statement = (
+            update(inbox)
+            .where(inbox.c.id == bindparam("b_id"))
+            .values(state=bindparam("b_state"), order_id=bindparam("b_order_id"), error=bindparam("b_error"))
+        )
+        tx.execute(
+            statement, [{f"b_{name}": row[name] for name in ("id", "state", "order_id", "error")} for row in rows]
+        )
+
+
+def known_versions(tx: Connection, account_id: int, ids: Sequence[str]) -> dict[str, tuple[str, int]]:
+    """Version and arrival time (µs) of the latest stored order document of each id."""
+    latest = _latest_rows(tx, {("account", account_id, "order", external_id) for external_id in ids})
+    return {row["external_id"]: (row["version"], row["received_at"]) for row in latest}
+
+
+def versions_of(tx: Connection, source_kind: str, source_id: int, kind: str, external_id: str) -> list[Row]:
+    """Every stored version of one document, oldest first, without bodies."""
+    columns = [column for column in inbox.c if column.name != "body"]
+    where = and_(
+        inbox.c.source_kind == source_kind,
+        inbox.c.source_id == source_id,
+        inbox.c.kind == kind,
+        inbox.c.external_id == external_id,
+    )
+    return rows_of(tx, select(*columns).where(where).order_by(inbox.c.seq))
+
+
+def _row(vault: Vault, row_id: int, arrival: Arrival, seq: int, digest: bytes, now: int) -> Row:
+    return {
+        "id": row_id,
+        "source_kind": arrival.source_kind,
+        "source_id": arrival.source_id,
+        "kind": arrival.kind,
+        "external_id": arrival.external_id,
+        "seq": seq,
+        "version": arrival.version,
+        "body_hash": digest,
+        "body": vault.seal(_PLACE, row_id, arrival.body),
+        "size": len(arrival.body),
+        "received_at": now,
+        "state": "new",
+        "order_id": None,
+        "error": None,
+    }
+
+
+def _latest(tx: Connection, keys: set[tuple[str, int, str, str]]) -> dict[tuple[str, int, str, str], tuple[int, bytes]]:
+    return {
+        (row["source_kind"], row["source_id"], row["kind"], row["external_id"]): (row["seq"], bytes(row["body_hash"]))
+        for row in _latest_rows(tx, keys)
+    }
+
+
+def _latest_rows(tx: Connection, keys: set[tuple[str, int, str, str]]) -> list[Row]:
+    found: list[Row] = []
+    sources: dict[tuple[str, int, str], list[str]] = {}
+    for source_kind, source_id, kind, external_id in keys:
+        sources.setdefault((source_kind, source_id, kind), []).append(external_id)
+    newer = inbox.alias()
+    for (source_kind, source_id, kind), ids in sources.items():
+        for chunk in chunks(sorted(ids)):
+            top = (
+                select(newer.c.external_id, func.max(newer.c.seq).label("seq"))
+                .where(newer.c.source_kind == source_kind, newer.c.source_id == source_id, newer.c.kind == kind)
+                .where(newer.c.external_id.in_(chunk))
+                .group_by(newer.c.external_id)
+                .subquery()
+            )
+            columns = (inbox.c.source_kind, inbox.c.source_id, inbox.c.kind, inbox.c.external_id, inbox.c.seq)
+            query = (
+                select(*columns, inbox.c.body_hash, inbox.c.version, inbox.c.received_at)
+                .join(top, and_(inbox.c.external_id == top.c.external_id, inbox.c.seq == top.c.seq))
+                .where(inbox.c.source_kind == source_kind, inbox.c.source_id == source_id, inbox.c.kind == kind)
+            )
+            found += rows_of(tx, query)
+    return found
+
+
+def _present(tx: Connection, ids: Sequence[int]) -> set[int]:
+    return {
+        row_id
+        for chunk in chunks(ids)
+        for row_id in tx.execute(select(inbox.c.id).where(inbox.c.id.in_(chunk))).scalars()
+    }
+
+
+def _behind(tx: Connection, ids: Sequence[int], held: set[int]) -> list[int]:
+    older = inbox.alias()
+    same = and_(
+        older.c.source_kind == inbox.c.source_kind,
+        older.c.source_id == inbox.c.source_id,
+        older.c.kind == inbox.c.kind,
+        older.c.external_id == inbox.c.external_id,
+        older.c.seq < inbox.c.seq,
+        older.c.state == "new",
+    )
+    pairs: Any = select(inbox.c.id, older.c.id).join(older, same).where(inbox.c.id.in_(ids))
+    return [row_id for row_id, older_id in tx.execute(pairs) if older_id not in held]

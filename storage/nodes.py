@@ -1,0 +1,37 @@
+"""Node numbers, so that ids made by two processes never meet: one row per running process, with a lease."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, select, update
+
+from domain.errors import RetryableError
+
+from .rows import insert_missing
+from .tables import nodes
+
+_NODES = 1024
+
+
+def claim_node(tx: Connection, holder: str, *, now: int, lease: int) -> int:
+    """Take the lowest node number that nobody holds (times in µs)."""
+    rows = {row.id: row for row in tx.execute(select(nodes).with_for_update())}
+    for number in range(_NODES):
+        row = rows.get(number)
+        if row is None:
+            insert_missing(tx, nodes, [{"id": number, "holder": holder, "lease_until": now + lease}])
+            if tx.execute(select(nodes.c.holder).where(nodes.c.id == number)).scalar() == holder:
+                return number
+        elif row.lease_until <= now:
+            tx.execute(update(nodes).where(nodes.c.id == number).values(holder=holder, lease_until=now + lease))
+            return number
+    raise RetryableError("no_node", f"all {_NODES} node numbers are in use")
+
+
+def keep_node(tx: Connection, number: int, holder: str, *, now: int, lease: int) -> bool:
+    """Prolong our lease; False when somebody else has the number now."""
+    where = (nodes.c.id == number, nodes.c.holder == holder)
+    return tx.execute(update(nodes).where(*where).values(lease_until=now + lease)).rowcount == 1
+
+
+def free_node(tx: Connection, number: int, holder: str, *, now: int) -> None:
+    tx.execute(update(nodes).where(nodes.c.id == number, nodes.c.holder == holder).values(lease_until=now))

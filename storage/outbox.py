@@ -1,0 +1,54 @@
+"""The outbox: every effect on the outside world, with a stable key stored before the first attempt. A claim is a lease
+and a fencing token; a settlement counts only while the claim is still ours.
+
+waiting (for another row) → due → sending → done | refused | unknown (it may have happened) | due (surely did not);
+unknown → sending (look first) …; parked waits for a person; withdrawn was never sent and never will be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, select, update
+
+from .rows import Row, chunks, rows_of
+from .tables import outbox
+
+_WORK = ("due", "sending", "unknown")
+
+
+def claim_outbox(
+    tx: Connection, *, now: int, lease: int, token: int, limit: int, targets: Sequence[int] = ()
+) -> list[Row]:
+    """Take up to `limit` rows whose time has come: due ones, unknown ones to look at, and those whose sender's lease ran
+    out (`was` tells which). Each comes back with our token and one attempt more. `targets` are skipped."""
+    query = (
+        select(outbox).where(outbox.c.state.in_(_WORK), outbox.c.due_at <= now).order_by(outbox.c.due_at).limit(limit)
+    )
+    if targets:
+        query = query.where(outbox.c.target_id.not_in(targets))
+    rows = rows_of(tx, query.with_for_update(skip_locked=True))
+    for chunk in chunks([row["id"] for row in rows]):
+        tx.execute(
+            update(outbox)
+            .where(outbox.c.id.in_(chunk))
+            .values(state="sending", token=token, due_at=now + lease, attempts=outbox.c.attempts + 1, updated_at=now)
+        )
+    for row in rows:
+        row.update(was=row["state"], state="sending", token=token, due_at=now + lease, attempts=row["attempts"] + 1)
+    return rows
+
+
+def still_claimed(tx: Connection, row_id: int, token: int) -> bool:
+    """Whether a claim is still ours; asked just before every send."""
+    query = select(outbox.c.id).where(outbox.c.id == row_id, outbox.c.state == "sending", outbox.c.token == token)
+    return tx.execute(query).first() is not None
+
+
+def next_due(tx: Connection) -> int | None:
+    """When the earliest row needs attention (µs), None if none does."""
+    query = select(outbox.c.due_at).where(outbox.c.state.in_(_WORK)).order_by(outbox.c.due_at).limit(1)
+    return tx.execute(query).scalar()
+
+
+def reply_place() -> str:
+    return "outbox.reply"

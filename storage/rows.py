@@ -1,0 +1,82 @@
+"""Bulk statements for any table: one prepared statement per call, however many rows. The caller's transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from sqlalchemy import Column, Connection, Table, bindparam, delete, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.dml import Update
+
+Row = dict[str, Any]
+_CHUNK = 500
+
+
+def insert_rows(tx: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows that all have the same columns."""
+    if rows:
+        tx.execute(insert(table), rows)
+
+
+def insert_missing(tx: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows; one that meets an existing row of any unique index is left out."""
+    if rows:
+        tx.execute(_dialect_insert(tx, table).on_conflict_do_nothing(), rows)
+
+
+def upsert_rows(tx: Connection, table: Table, rows: Sequence[Mapping[str, Any]], *, keep: Collection[str] = ()) -> None:
+    """Insert rows, or replace the non-key columns of those whose primary key is there; `keep` columns stay as they are."""
+    if not rows:
+        return
+    statement = _dialect_insert(tx, table)
+    keys = [column.name for column in table.primary_key]
+    changed = {name: statement.excluded[name] for name in rows[0] if name not in keys and name not in keep}
+    tx.execute(statement.on_conflict_do_update(index_elements=keys, set_=changed), rows)
+
+
+def update_rows(tx: Connection, table: Table, rows: Sequence[Mapping[str, Any]], columns: tuple[str, ...]) -> None:
+    """Set `columns` of rows found by their primary key."""
+    if rows:
+        names = (*(column.name for column in table.primary_key), *columns)
+        tx.execute(_update(table, columns), [{f"b_{name}": row[name] for name in names} for row in rows])
+
+
+def load_rows(
+    tx: Connection, table: Table, column: Column[Any], values: Iterable[Any], *, lock: bool = False
+) -> Iterator[Row]:
+    """Every row whose `column` is one of `values`, in primary-key order within a chunk; with `lock` nobody else changes
+    them until this transaction ends."""
+    statement = select(table).order_by(*table.primary_key)
+    for chunk in chunks(sorted(set(values))):
+        query = statement.where(column.in_(chunk))
+        yield from rows_of(tx, query.with_for_update() if lock else query)
+
+
+def delete_rows(tx: Connection, table: Table, column: Column[Any], values: Iterable[Any]) -> None:
+    for chunk in chunks(sorted(set(values))):
+        tx.execute(delete(table).where(column.in_(chunk)))
+
+
+def rows_of(tx: Connection, query: Any) -> list[Row]:
+    """The rows of a query as plain dictionaries."""
+    return [dict(row) for row in tx.execute(query).mappings()]
+
+
+def chunks(values: Sequence[Any], size: int = _CHUNK) -> Iterator[Sequence[Any]]:
+    """Pieces that stay under the parameter limits of both databases."""
+    for start in range(0, len(values), size):
+        yield values[start : start + size]
+
+
+def _dialect_insert(tx: Connection, table: Table) -> Any:
+    return sqlite.insert(table) if tx.dialect.name == "sqlite" else postgresql.insert(table)
+
+
+@cache
+def _update(table: Table, columns: tuple[str, ...]) -> Update:
+    statement = update(table).values({name: bindparam(f"b_{name}") for name in columns})
+    for key in table.primary_key:
+        statement = statement.where(key == bindparam(f"b_{key.name}"))
+    return statement

@@ -1,0 +1,135 @@
+"""Secrets, raw documents and consignee data at rest (promises.md S22).
+
+A sealed blob is: version byte (1) | key id byte | nonce (12) | AES-256-GCM ciphertext and tag. The associated data is
+"table.column.row", so a value copied to another row, column or table does not open. Search columns hold keyed BLAKE2b
+hashes, whose key never changes with a rotation of the sealing keys (else nothing could be found again)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import zstandard
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from domain.errors import ConfigError
+
+VERSION = 1
+_RAW, _ZSTD = 0, 1
+_SMALL = 64
+_MAX_OPENED = 64 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Vault:
+    """`current` seals; every key in `keys` opens; `search_key` makes the search hashes. Keys are 32 bytes."""
+
+    keys: Mapping[int, bytes] = field(repr=False)
+    current: int
+    search_key: bytes = field(repr=False)
+    _ciphers: dict[int, AESGCM] = field(default_factory=dict, repr=False)
+
+    def seal(self, place: str, row: object, plain: bytes) -> bytes:
+        """Encrypt `plain` for exactly one place ("table.column") and row; larger values are compressed first."""
+        packed = bytes((_ZSTD,)) + zstandard.compress(plain, 3) if len(plain) > _SMALL else bytes((_RAW,)) + plain
+        nonce = os.urandom(12)
+        return (
+            bytes((VERSION, self.current)) + nonce + self._cipher(self.current).encrypt(nonce, packed, _aad(place, row))
+        )
+
+    def open(self, place: str, row: object, blob: bytes) -> bytes:
+        """Decrypt a blob of that place and row. ConfigError `vault_key` when the key is missing or does not fit."""
+        blob = bytes(blob)
+        if len(blob) < 14 + 17 or blob[0] != VERSION:
+            raise ConfigError("vault_blob", f"{place}: not a sealed value")
+        try:
+            packed = self._cipher(blob[1]).decrypt(blob[2:14], blob[14:], _aad(place, row))
+        except InvalidTag:
+            raise ConfigError("vault_key", f"{place}: the value does not open with this key at this row") from None
+        if packed[0] == _RAW:
+            return packed[1:]
+        return zstandard.ZstdDecompressor().decompress(packed[1:], max_output_size=_MAX_OPENED)
+
+    def seal_json(self, place: str, row: object, value: Any) -> bytes:
+        return self.seal(place, row, json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())
+
+    def open_json(self, place: str, row: object, blob: bytes) -> Any:
+        return json.loads(self.open(place, row, blob))
+
+    def search_hash(self, purpose: str, text: str) -> bytes:
+        """16 bytes that are equal for equal text of one purpose, and say nothing without the key."""
+        person = purpose.encode()[:16]
+        return hashlib.blake2b(text.encode(), digest_size=16, key=self.search_key, person=person).digest()
+
+    def _cipher(self, key_id: int) -> AESGCM:
+        cipher = self._ciphers.get(key_id)
+        if cipher is None:
+            key = self.keys.get(key_id)
+            if key is None:
+                raise ConfigError("vault_key", f"key {key_id} is not in the key file")
+            cipher = self._ciphers[key_id] = AESGCM(key)
+        return cipher
+
+
+def _aad(place: str, row: object) -> bytes:
+    return f"{place}.{row}".encode()
+
+
+def load_vault(key_file: Path | None, key_text: str = "") -> Vault:
+    """Keys from text (`HUB_KEY`) or a file; lines of `id hex64`, the first line seals, `search hex64` is the search key.
+    A missing file is made, readable by its owner only; one that others can read is refused."""
+    if not key_text:
+        if key_file is None:
+            raise ConfigError("vault_key", "neither a key nor a key file is configured")
+        key_text = _read_or_make(key_file)
+    return parse_keys(key_text)
+
+
+def parse_keys(text: str) -> Vault:
+    """Read the key lines. ConfigError `vault_key` on anything else."""
+    keys: dict[int, bytes] = {}
+    search = b""
+    for line in text.replace(";", "\n").splitlines():
+        words = line.split()
+        if not words:
+            continue
+        try:
+            name, key = words[0], bytes.fromhex(words[1])
+        except (IndexError, ValueError):
+            raise ConfigError("vault_key", "a key line is `id hex64`") from None
+        if len(key) != 32:
+            raise ConfigError("vault_key", "a key has 32 bytes")
+        if name == "search":
+            search = key
+        elif name.isdecimal() and 0 < int(name) < 256:
+            keys[int(name)] = key
+        else:
+            raise ConfigError("vault_key", "a key id is 1 to 255")
+    if not keys or not search:
+        raise ConfigError("vault_key", "at least one key and the search key are needed")
+    return Vault(keys=keys, current=next(iter(keys)), search_key=search)
+
+
+def new_keys() -> str:
+    return f"1 {os.urandom(32).hex()}\nsearch {os.urandom(32).hex()}\n"
+
+
+def _read_or_make(path: Path) -> str:
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+            raise ConfigError("vault_key_file", f"{path.name} can be read by others: chmod 600") from None
+        return path.read_text()
+    with os.fdopen(handle, "w") as file:
+        file.write(new_keys())
+        file.flush()
+        os.fsync(file.fileno())
+    return path.read_text()

@@ -1,0 +1,187 @@
+"""The strict reader against hostile documents, and against `json` on honest ones."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from domain.errors import MappingError
+from wire.strict_json import JsonLimits, dump, parse, parse_value, split_records
+
+
+def code_of(data: bytes, **kw: Any) -> str:
+    with pytest.raises(MappingError) as caught:
+        parse(data, **kw)
+    return caught.value.code
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (b'\xef\xbb\xbf{"a":1}', "encoding"),
+        ('{"a":1}'.encode("utf-16"), "encoding"),
+        ('{"a":1}'.encode("utf-16-le"), "encoding"),
+        ('{"a":"广东省"}'.encode("gbk"), "encoding"),
+        (b'{"a":"\xed\xa0\x80"}', "encoding"),
+        (b'{"total":"1","total":"999"}', "duplicate_key"),
+        (b'[{"a":{"b":1,"\\u0062":2}}]', "duplicate_key"),
+        (b'{"a":NaN}', "number"),
+        (b'{"a":-Infinity}', "number"),
+        (b'{"a":1e999}', "number"),
+        (b'{"a":1E-999}', "number"),
+        (b'{"a":1e99999999999999999999}', "number"),
+        (b'{"a":' + b"9" * 5000 + b"}", "number"),
+        (b'{"a":12345678901234567890}', "number"),
+        (b'{"a":12345678901234567890.5}', "number"),
+        (b'{"a":0.' + b"1" * 100 + b"}", "number"),
+        (b"[" * 100_000, "depth"),
+        (b"[" * 100_000 + b"]" * 100_000, "depth"),
+        (b'{"a":' * 33 + b"1" + b"}" * 33, "depth"),
+        (b"", "json"),
+        (b"{", "json"),
+        (b"{} x", "json"),
+        (b'{"a":1,}', "json"),
+        (b'{"a":"b', "json"),
+        (b'{"a":"line\nbreak"}', "json"),
+        (b'{"a":01}', "json"),
+        (b"'", "json"),
+        (b'{"a":"' + b"x" * 65537 + b'"}', "string_too_long"),
+        (b'{"a":"' + b'\\"' * 40000 + b'"}', "string_too_long"),
+    ],
+)
+def test_refuses_what_python_would_take_or_die_of(data: bytes, code: str) -> None:
+    assert code_of(data) == code
+    with pytest.raises(MappingError):
+        split_records(data, "a.b")
+
+
+def test_keeps_numbers_exactly() -> None:
+    value = parse_value(
+        b'{"id":3141592653589793238,"price":78.3615,"zero":1.50,"e":1e3,"long":78.36149999999999948840923025}'
+    )
+    assert value["id"] == 3141592653589793238
+    assert [str(value[key]) for key in ("price", "zero", "e", "long")] == [
+        "78.3615",
+        "1.50",
+        "1E+3",
+        "78.36149999999999948840923025",
+    ]
+    assert isinstance(value["price"], Decimal)
+
+
+@pytest.mark.parametrize("data", [b'{"a":"x\\u0000y"}', b'{"a":"x\\ud800y"}', b'{"a":"x\\uDFFFy"}'])
+def test_replaces_what_databases_refuse_and_says_so(data: bytes) -> None:
+    got = parse(data)
+    assert (got.value, got.flags) == ({"a": "x�y"}, ("replaced_characters",))
+
+
+def test_leaves_pairs_of_surrogates_and_escaped_backslashes_alone() -> None:
+    got = parse(b'{"a":"\\ud83d\\ude00","b":"C:\\\\ud800","c":"\\\\","d":"say \\"[[[[\\""}')
+    assert (got.value, got.flags) == ({"a": "😀", "b": "C:\\ud800", "c": "\\", "d": 'say "[[[["'}, ())
+
+
+def test_keys_that_become_equal_by_replacement_are_duplicates() -> None:
+    assert code_of(b'{"a\\u0000":1,"a\\ud800":2}') == "duplicate_key"
+
+
+def test_brackets_in_strings_do_not_count_as_depth() -> None:
+    assert parse_value(json.dumps({"note": "[{" * 500}).encode())["note"] == "[{" * 500
+    assert code_of(b"[[1]]", limits=JsonLimits(depth=1)) == "depth"
+    assert code_of(b"[1234]", limits=JsonLimits(int_digits=3)) == "number"
+    wide = b"[" + b",".join([b"[]"] * 5000) + b"]"
+    assert len(parse_value(wide)) == 5000
+
+
+LEAVES = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**19) + 1, 10**19 - 1)
+    | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=12)
+)
+VALUES = st.recursive(
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text('ab"\\{[中', max_size=4), inner, max_size=4),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(VALUES, st.booleans(), st.sampled_from([None, 1]))
+def test_reads_valid_json_as_python_does_and_writes_it_back(value: Any, ascii_only: bool, indent: int | None) -> None:
+    data = json.dumps(value, ensure_ascii=ascii_only, indent=indent).encode()
+    assert parse(data).value == json.loads(data) == value
+    assert parse_value(dump(value)) == value
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.binary(max_size=40) | st.text('{}[]":,\\u0aeE-. d8', max_size=30).map(str.encode))
+def test_never_raises_anything_but_a_mapping_error(data: bytes) -> None:
+    try:
+        value = parse_value(data)
+    except MappingError:
+        return
+    assert parse_value(dump(value)) == value
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(VALUES, max_size=5), VALUES, st.sampled_from([None, 2]))
+def test_splits_an_array_into_the_bytes_as_sent(records: list[Any], other: Any, indent: int | None) -> None:
+    document = {"before": other, "data": {"orders": {"total": 3, "nodes": records}, "x": other}, "after": [other]}
+    data = json.dumps(document, indent=indent, ensure_ascii=False).encode()
+    whole, parts = split_records(data, "data.orders.nodes")
+    assert whole == document
+    assert [value for _, value in parts] == records
+    position = 0
+    for raw, value in parts:
+        assert parse_value(raw) == value
+        position = data.index(raw, position) + len(raw)
+
+
+def test_splits_keep_spacing_escapes_and_number_text() -> None:
+    data = b' { "o" : [ {"a" : 1.50 , "b":"\\u4e2d"} , 2.0 ] , "n":1 } '
+    whole, parts = split_records(data, "o")
+    assert [raw for raw, _ in parts] == [b'{"a" : 1.50 , "b":"\\u4e2d"}', b"2.0"]
+    assert whole == parse_value(data)
+    assert split_records(b"[1,2]", "")[1] == [(b"1", 1), (b"2", 2)]
+
+
+@pytest.mark.parametrize("data", [b"{}", b'{"o":null}', b'{"o":{"p":1}}', b'{"error":"x"}', b"[]", b'"o"'])
+def test_an_absent_list_is_an_error_unless_the_source_is_known_for_it(data: bytes) -> None:
+    with pytest.raises(MappingError) as caught:
+        split_records(data, "o")
+    assert (caught.value.code, caught.value.path) == ("records_missing", "o")
+    assert split_records(data, "o", missing_ok=True)[1] == []
+
+
+@pytest.mark.parametrize(
+    "data", [b'{"o":[1],"o":[2]}', b'{"o":[1]', b'{"o":[1,]}', b'{"o":[1]}x', b"{o:[1]}", b'{"o" [1]}']
+)
+def test_a_broken_page_gives_no_records_at_all(data: bytes) -> None:
+    with pytest.raises(MappingError):
+        split_records(data, "o")
+
+
+def test_split_records_are_cleaned_like_whole_documents() -> None:
+    whole, parts = split_records(b'{"o":[{"n":"a\\u0000"}]}', "o")
+    assert parts == [(b'{"n":"a\\u0000"}', {"n": "a�"})]
+    assert whole == {"o": [{"n": "a�"}]}
+
+
+def test_dump_is_compact_exact_and_refuses_what_is_not_json() -> None:
+    assert (
+        dump({"a": Decimal("1.50"), "b": [Decimal("0E-8"), 2], "中": "é"})
+        == '{"a":1.50,"b":[0.00000000,2],"中":"é"}'.encode()
+    )
+    for bad, code in (
+        (Decimal("NaN"), "number"),
+        (float("inf"), "unencodable"),
+        (object(), "unencodable"),
+        ("\ud800", "unencodable"),
+    ):
+        with pytest.raises(MappingError) as caught:
+            dump({"a": bad})
+        assert caught.value.code == code

@@ -1,0 +1,1 @@
+"""The only package that opens sockets: one guarded client, and what goes over it."""
