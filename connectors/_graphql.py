@@ -53,7 +53,9 @@ def send_graphql(
     sent = {"Content-Type": "application/json", **(headers or {})}
     content = dump({"query": document, "variables": dict(variables)})
     try:
-        return client.send("POST", url, headers=sent, content=content, auth=auth, writes=writes, budget=budget, judge=judged)
+        return client.send(
+            "POST", url, headers=sent, content=content, auth=auth, writes=writes, budget=budget, judge=judged
+        )
     except RefusedError as error:
         if error.code in _HTTP_CONFIG:
             raise ConfigError(error.code, error.detail) from error

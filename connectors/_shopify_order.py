@@ -100,7 +100,15 @@ def split_lines(order: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
         if current:
             lines.append({**node, "quantity": current, "whole": ordered, "discountedTotalSet": bag})
         suffix = "#removed" if current else ""
-        lines.append({**node, "id": f"{node.get('id')}{suffix}", "quantity": ordered - current, "whole": ordered, "removed": True})
+        lines.append(
+            {
+                **node,
+                "id": f"{node.get('id')}{suffix}",
+                "quantity": ordered - current,
+                "whole": ordered,
+                "removed": True,
+            }
+        )
     return lines
 
 
@@ -144,7 +152,8 @@ def _shares_known(order: Mapping[str, Any]) -> bool:
         return False
     lines = nodes_of(order, "lineItems", cut="too_many_lines")
     return all(
-        line.get("priceAfterAllDiscountsBeforeTaxesSet") and line.get("quantity") == line.get("currentQuantity") for line in lines
+        line.get("priceAfterAllDiscountsBeforeTaxesSet") and line.get("quantity") == line.get("currentQuantity")
+        for line in lines
     )
 
 
@@ -171,7 +180,11 @@ def line_state(order: Mapping[str, Any], line: Mapping[str, Any]) -> LineState:
     if line.get("removed"):
         return "cancelled"
     fulfilled = order.get("displayFulfillmentStatus") in {"FULFILLED", "PARTIALLY_FULFILLED"}
-    return "shipped" if fulfilled and line.get("unfulfilledQuantity") == 0 and line.get("requiresShipping") is True else "open"
+    return (
+        "shipped"
+        if fulfilled and line.get("unfulfilledQuantity") == 0 and line.get("requiresShipping") is True
+        else "open"
+    )
 
 
 def _address_lines(order: Mapping[str, Any]) -> list[Any]:

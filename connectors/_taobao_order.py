@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 from domain.errors import MappingError
 from domain.money import to_minor
 from domain.order import AfterSale, AfterSaleKind, LineState, OrderStatus
+from domain.states import AfterSaleState
 from normalizer.mapping import At, OrderMapping, fixed
 from normalizer.readers import as_money, as_quantity, as_text, as_time, as_trimmed, read_time
 
@@ -36,21 +37,22 @@ STATUSES: Mapping[str, OrderStatus] = {
     "TRADE_CLOSED": "closed",
     "TRADE_CLOSED_BY_TAOBAO": "closed",
 }
-_UNPAID = frozenset({"TRADE_NO_CREATE_PAY", "WAIT_BUYER_PAY", "PAY_PENDING", "WAIT_PRE_AUTH_CONFIRM", "TRADE_CLOSED_BY_TAOBAO"})
+_UNPAID = frozenset(
+    {"TRADE_NO_CREATE_PAY", "WAIT_BUYER_PAY", "PAY_PENDING", "WAIT_PRE_AUTH_CONFIRM", "TRADE_CLOSED_BY_TAOBAO"}
+)
 _LOCKS = ("forbid_consign", "top_hold", "ofp_hold", "team_buy_hold")
 _NO_REFUND = frozenset({"", "NO_REFUND", "CLOSED"})
 _SHIPPED = frozenset({"WAIT_BUYER_CONFIRM_GOODS", "TRADE_BUYER_SIGNED", "TRADE_FINISHED"})
 
-# A refusal by the seller is not the end: the buyer may change the request or call in the platform, so it stays open.
-AFTER_SALE_STATES: Mapping[str, str] = {
+AFTER_SALE_STATES: Mapping[str, AfterSaleState] = {
     "WAIT_SELLER_AGREE": "requested",
-    "SELLER_REFUSE_BUYER": "requested",
+    "SELLER_REFUSE_BUYER": "refused",
     "EXCHANGE_TRANSFORM_TO_REFUND": "requested",
     "WAIT_BUYER_RETURN_GOODS": "awaiting_return",
     "WAIT_SELLER_CONFIRM_GOODS": "awaiting_return",
     "WAIT_SELLER_CONSIGN_GOODS": "awaiting_exchange_stock",
     "WAIT_BUYER_CONFIRM_EXCHANGE_SELLER_SEND_GOODS": "exchange_shipped",
-    "CLOSED": "refused",
+    "CLOSED": "withdrawn",
     "SUCCESS": "refunded",
 }
 _KINDS: Mapping[str, AfterSaleKind] = {
@@ -103,7 +105,11 @@ def _sku(line: Mapping[str, Any]) -> str:
 def _decimal(value: Any) -> Decimal | None:
     if value is None or value == "":
         return None
-    if not isinstance(value, (str, int, Decimal)) or isinstance(value, bool) or (isinstance(value, str) and not value.isascii()):
+    if (
+        not isinstance(value, (str, int, Decimal))
+        or isinstance(value, bool)
+        or (isinstance(value, str) and not value.isascii())
+    ):
         raise MappingError("money", f"not an exact amount: {str(value)[:40]!r}")
     try:
         number = Decimal(value)
@@ -219,7 +225,9 @@ MAPPING = OrderMapping(
         "unit_price": At("price", as_money),
         "amount": At("total_fee", as_money),
         "share": _share,
-        "title": At(lambda line: f"{line.get('title') or ''} {line.get('sku_properties_name') or ''}".strip(), as_text, ""),
+        "title": At(
+            lambda line: f"{line.get('title') or ''} {line.get('sku_properties_name') or ''}".strip(), as_text, ""
+        ),
         "state": _line_state,
     },
     amounts={

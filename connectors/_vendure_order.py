@@ -111,7 +111,8 @@ def _share(order: Mapping[str, Any], line: Mapping[str, Any]) -> int | None:
 def _discount(order: Mapping[str, Any]) -> int:
     currency, lines = _currency(order), _records(order, "lines")
     taken = [
-        _hundredths(line, "linePriceWithTax", currency) - _hundredths(line, "proratedLinePriceWithTax", currency) for line in lines
+        _hundredths(line, "linePriceWithTax", currency) - _hundredths(line, "proratedLinePriceWithTax", currency)
+        for line in lines
     ]
     return sum(taken) + max(0, -_surcharges(order))
 

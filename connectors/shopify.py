@@ -274,7 +274,10 @@ def by_location(order: Mapping[str, Any], wanted: Mapping[str, int]) -> list[lis
                 items.append({"id": item.get("id"), "quantity": take})
         place = ((entry.get("assignedLocation") or {}).get("location") or {}).get("id") or entry.get("id")
         for at in range(0, len(items), _ITEMS_PER_CALL):
-            group = {"fulfillmentOrderId": entry.get("id"), "fulfillmentOrderLineItems": items[at : at + _ITEMS_PER_CALL]}
+            group = {
+                "fulfillmentOrderId": entry.get("id"),
+                "fulfillmentOrderLineItems": items[at : at + _ITEMS_PER_CALL],
+            }
             places.setdefault(str(place), []).append(group)
     short = {line: count for line, count in left.items() if count > 0}
     if short:

@@ -12,8 +12,9 @@
   "totals": {"goods": "210.00", "freight": "8.00", "tax": "0.00", "discount": "12.60", "paid": "205.40"},
                                               // decimal strings, major units; paid required; goods defaults to the lines' sum,
                                               // freight, tax, discount to 0; goods + freight + tax - discount = paid
-  "ship_to": {"name": "张三", "phone": "13800138000", "phone_extension": "", "country": "CN", "province": "浙江省", "city": "杭州市",
-              "district": "余杭区", "town": "", "street": "示例路1号", "postcode": "310000", "email": "", "company": ""},
+  "ship_to": {"name": "张三", "phone": "13800138000", "phone_extension": "", "country": "CN", "province": "浙江省",
+              "city": "杭州市", "district": "余杭区", "town": "", "street": "示例路1号", "postcode": "310000", "email": "",
+              "company": ""},
   "lines": [                                  // 1 … 10 000
     {"line_id": "1", "sku": "SKU-1", "quantity": 2, "unit_price": "99.00",
      "amount": "198.00",                      // before order-level discounts; default unit_price × quantity
@@ -22,7 +23,8 @@
   ],
   "discounts": [{"source": "coupon", "amount": "12.60", "lines": ["1"], "label": "WELCOME"}],  // optional, in the order applied;
                                               // source: platform | shop | coupon | points | member
-  "buyer_id": "", "buyer_message": "", "seller_memo": "", "tags": ["vip"], "extra": {"store": "0042"}
+  "buyer_id": "", "buyer_message": "", "seller_memo": "", "tags": ["vip"],
+  "extra": {"store": "0042", "reference": "", "delivery_note": "", "department": "", "campaign": ""}
 }
 ```
 

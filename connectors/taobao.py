@@ -55,6 +55,7 @@ class TaobaoSettings(Settings):
     sign_method: Literal["md5", "hmac", "hmac-sha256"] = "hmac-sha256"
     page_size: int = Field(default=50, ge=1, le=100)
     window_minutes: int = Field(default=30, ge=1, le=1440)
+    calls_per_second: float = Field(default=10, gt=0, le=10_000)
     carriers: dict[str, str] = Field(default_factory=dict)
 
 
@@ -285,8 +286,7 @@ def _shows(session: Session, tid: str, tracking: str, oids: Sequence[str]) -> bo
 
 def budget(settings: Any) -> Budget:
     """TOP's limits are per app and not published as numbers (facts §10): start low, each ban teaches the rest."""
-    del settings
-    return Budget(20, 10)
+    return Budget(2 * settings.calls_per_second, settings.calls_per_second)
 
 
 _AFTER_SALE: Callable[[Any, datetime], tuple[str, Any]] = read_refund

@@ -111,7 +111,9 @@ def pull(session: Session, since: Since) -> Iterator[Page]:
         fresh = _fresh(records, seen)
         after = _after(place, records, session.settings.page_size, since)
         yield Page(
-            documents=fresh, next=after.token() if after is not None else "", seen_to=None if after is not None else since.end
+            documents=fresh,
+            next=after.token() if after is not None else "",
+            seen_to=None if after is not None else since.end,
         )
         place = after
     raise RetryableError("paging_endless", f"more than {_MOST_PAGES} pages")
@@ -221,7 +223,9 @@ def _login(session: Session) -> str:
     if isinstance(result, Mapping) and result.get("errorCode"):
         raise ConfigError("login_refused", str(result["errorCode"]))
     if not token:
-        raise ConfigError("login_without_token", "the shop sends no vendure-auth-token: its tokenMethod must include bearer")
+        raise ConfigError(
+            "login_without_token", "the shop sends no vendure-auth-token: its tokenMethod must include bearer"
+        )
     session.memory["token"] = token
     return token
 

@@ -57,12 +57,15 @@ def covers(regions: tuple[str, ...] | None, consignee: Consignee) -> bool:
     if regions is None:
         return True
     place, country = consignee.region, consignee.country
-    return any(region == country or place.startswith(_prefix(region)) for region in regions)
+    if place in regions or country in regions:
+        return True
+    # IE-C and IE-CW are two places: only a Chinese code has prefixes
+    return place.isdigit() and any(place.startswith(_prefix(region)) for region in regions)
 
 
 def _prefix(region: str) -> str:
-    if len(region) == 6 and region.isdigit():
-        return region[:2] if region.endswith("0000") else region.removesuffix("00")
+    while len(region) > 2 and region.isdigit() and region.endswith("00"):
+        region = region[:-2]
     return region
 
 
@@ -124,7 +127,7 @@ def _check_consignee(consignee: Consignee, sender: Sender) -> tuple[Consignee, t
         changes["phone_extension"] = phone.extension or consignee.phone_extension
     changes["masked"] = masked
     name, raw_phone = consignee.name.strip() or consignee.company.strip(), consignee.phone.strip()
-    trusted = sender.tokens_usable and bool(consignee.token)
+    trusted = masked and sender.tokens_usable and bool(consignee.token)
     consignee = with_changes(consignee, changes)
     if trusted:
         return consignee, ()

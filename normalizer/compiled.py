@@ -167,12 +167,12 @@ def _checked(find: Getter, name: str, type_name: str) -> Getter:
     if type_name == "str":
         code = _MISSING_CODES.get(name)
         return _plain(find, as_text, REQUIRED if code else "", code or "missing", name)
-    if type_name != "int":
+    if type_name not in {"int", "int | None"}:
         return find
 
-    def get(record: Any, context: Context) -> int:
+    def get(record: Any, context: Context) -> int | None:
         value = find(record, context)
-        if type(value) is not int:
+        if type(value) is not int and not (value is None and type_name == "int | None"):
             raise MappingError(
                 "type", f"a whole number was expected, not {type(value).__name__}", path=context.prefix + name
             )

@@ -101,6 +101,8 @@ def short_names(name: str) -> tuple[str, ...]:
         shorts = [found.group(1), found.group(1) + found.group(2)]
     elif name.endswith("地区"):
         shorts = [name[:-2]]
+    elif name.endswith(("新区", "林区")):  # 浦东, 神农架
+        shorts.append(name[:-2])
     return tuple(short for short in shorts if len(short) > 1 and short != name)
 
 

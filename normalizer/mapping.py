@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, Final
 
-from domain.allocation import allocate
 from domain.errors import MappingError
+from domain.money import MAX_MINOR
 from domain.order import AfterSale, Amounts, Consignee, Discount, Line, Order, OrderStatus, Payment
 
 from .compiled import (
@@ -58,9 +58,10 @@ class OrderMapping:
     `lines`: the list of line records, `line` their fields (`external_id`, `external_sku`, `quantity` required, and
     `unit_price` or `amount`); money paths are read in the order's currency. `amounts`: `paid` required, `goods`
     defaults to Σ line amounts, the rest to 0. `discounts`/`discount` and `after_sales`/`after_sale`: lists of records
-    and their fields, when the source has them. `status` gives the source's word, `statuses` its meaning; an unknown
-    word never ships (`unknown_status`). `extra`: channel facts a target may need; blanks are left out. `ignored`:
-    source paths left unread on purpose (coverage.py). Errors: ValueError for a field name that does not exist."""
+    and their fields, when the source has them. `status` gives the source's word (shown as `source_status`, unless
+    `order` maps that), `statuses` its meaning; an unknown word never ships (`unknown_status`). `extra`: channel facts
+    a target may need; blanks are left out. `ignored`: source paths left unread on purpose (coverage.py). Errors:
+    ValueError for a field name that does not exist."""
 
     order: Mapping[str, Field]
     ship_to: Mapping[str, Field]
@@ -161,8 +162,8 @@ def normalize(record: Mapping[str, Any], mapping: OrderMapping, *, zone: tzinfo,
 
     Errors, all MappingError with the path to the fault: `id` `time` `qty` `money` `currency_unknown` `no_lines`
     `too_many_lines` `duplicate_line` `missing` `type` `number` `bool` `unreadable`. A status the mapping does not
-    know is no error: the order is taken, shown, and may not ship (`unknown_status`). Discounts, freight and tax are
-    on the lines when it returns (`domain.allocation`), because the allocation is made once, at import."""
+    know is no error: the order is taken, shown, and may not ship (`unknown_status`). The
+    figures on the lines are the source's own: whoever takes the order allocates (`domain.allocation`), once."""
     compiled = mapping.compiled
     context = Context(zone=zone, order=record)
     context.currency = compiled.currency(record, context)
@@ -172,58 +173,58 @@ def normalize(record: Mapping[str, Any], mapping: OrderMapping, *, zone: tzinfo,
     lines = _read_lines(record, compiled, context)
     amounts = {name: get(record, context) for name, get in compiled.amounts}
     if "goods" not in amounts:
-        amounts["goods"] = sum([line.amount for line in lines])
-    forbids, notes = _texts(compiled.forbids, record, context), _texts(compiled.notes, record, context)
-    source_status, status = _status(compiled, mapping, record, context)
-    if status is None:
-        status, forbids, notes = (
-            "pending_payment",
-            (*forbids, "unknown_status"),
-            (*notes, f"unknown_status:{source_status}"),
-        )
-    payment = compiled.payment(record, context)
-    if mapping.payments is not None:
-        payment, told = mapping.payments.get(payment), payment
-        if payment is None:
-            payment, notes = "unpaid", (*notes, f"unknown_payment:{told}")
-    if payment not in _PAYMENTS:
-        raise MappingError("unreadable", f"{payment!r} is not a payment state", path="payment")
+        amounts["goods"] = _bounded(sum([line.amount for line in lines]), "amounts.goods")
+    fields = _read_state(record, mapping, context) | fields
     if "version" not in fields:
         fields["version"] = fields["source_time"].isoformat(timespec="microseconds")
-    if "source_status" not in fields:
-        fields["source_status"] = source_status
-    order = Order(
+    return Order(
         **fields,
-        status=status,
-        payment=payment,
         currency=context.currency,
         amounts=Amounts(**amounts),
         consignee=Consignee(**{name: get(record, context) for name, get in compiled.ship_to}),
         lines=lines,
-        forbids_shipping=forbids,
-        notes=notes,
-        tags=_texts(compiled.tags, record, context),
+        tags=_texts(compiled.tags, record, context, "tags"),
         discounts=_read_discounts(record, compiled, context),
         after_sales=_read_after_sales(record, compiled, context, now),
         extra=tuple([(name, text) for name, get in compiled.extra if (text := get(record, context))]),
     )
-    return allocate(order)
 
 
-def _status(
-    compiled: _Compiled, mapping: OrderMapping, record: Record, context: Context
-) -> tuple[str, OrderStatus | None]:
+def _read_state(record: Record, mapping: OrderMapping, context: Context) -> dict[str, Any]:
+    """Status, payment and what forbids shipping. A word of the source that the tables do not know never ships."""
+    compiled = mapping.compiled
     told = compiled.status(record, context)
-    if not isinstance(told, str):
-        raise MappingError("type", f"the status is {type(told).__name__}, not text", path="status")
-    return told, mapping.statuses.get(told)
+    status = mapping.statuses.get(told)
+    forbids = _texts(compiled.forbids, record, context, "forbids_shipping")
+    notes = _texts(compiled.notes, record, context, "notes")
+    if status is None:
+        status, forbids, notes = "pending_payment", (*forbids, "unknown_status"), (*notes, f"unknown_status:{told}")
+    payment = compiled.payment(record, context)
+    if not isinstance(payment, str):
+        raise MappingError("type", f"the payment state is {type(payment).__name__}, not text", path="payment")
+    if mapping.payments is not None and payment not in mapping.payments:
+        payment, notes = "unpaid", (*notes, f"unknown_payment:{payment}")
+    elif mapping.payments is not None:
+        payment = mapping.payments[payment]
+    if payment not in _PAYMENTS:
+        raise MappingError("unreadable", f"{payment[:40]!r} is not a payment state", path="payment")
+    return {"status": status, "source_status": told, "payment": payment, "forbids_shipping": forbids, "notes": notes}
 
 
-def _texts(get: Getter | None, record: Record, context: Context) -> tuple[str, ...]:
-    if get is None:
+def _texts(get: Getter | None, record: Record, context: Context, name: str) -> tuple[str, ...]:
+    value = None if get is None else get(record, context)
+    if not value:
         return ()
-    value = get(record, context)
-    return (value,) if isinstance(value, str) and value else tuple(value or ())
+    found = (value,) if isinstance(value, str) else value
+    if isinstance(found, (tuple, list, set, frozenset)) and all(isinstance(text, str) for text in found):
+        return tuple(found)
+    raise MappingError("type", f"texts were expected, not {type(value).__name__}", path=name)
+
+
+def _bounded(minor: int, path: str) -> int:
+    if minor > MAX_MINOR:
+        raise MappingError("money", "out of range", path=path)
+    return minor
 
 
 def _refuse_blank_id(value: Any, path: str) -> None:
@@ -261,7 +262,7 @@ def _read_lines(record: Record, compiled: _Compiled, context: Context) -> tuple[
             raise MappingError("duplicate_line", f"line id {identity[:60]} is there twice", path=context.prefix[:-1])
         seen.add(identity)
         if "amount" not in fields:
-            fields["amount"] = fields["unit_price"] * fields["quantity"]
+            fields["amount"] = _bounded(fields["unit_price"] * fields["quantity"], context.prefix + "amount")
         elif "unit_price" not in fields:
             # rounded down, so that the floor-price check errs on the side of asking a person
             fields["unit_price"] = fields["amount"] // fields["quantity"]

@@ -33,6 +33,7 @@ class Account:
     state: str
     options: Mapping[str, Any]
     sender: Sender
+    stamp: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +46,7 @@ class Target:
     enabled: bool
     state: str
     info: WarehouseInfo
+    stamp: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +120,7 @@ def _account(row: Mapping[str, Any], partner: Mapping[str, Any] | None) -> Accou
         state=row["state"],
         options=options,
         sender=sender,
+        stamp=row["updated_at"],
     )
 
 
@@ -146,4 +149,5 @@ def _target(row: Mapping[str, Any]) -> Target:
             carriers=tuple(info.get("carriers", ())),
             accepts_tokens=bool(info.get("accepts_tokens", kind.accepts_tokens)),
         ),
+        stamp=row["updated_at"],
     )

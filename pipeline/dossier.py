@@ -6,7 +6,6 @@ orders, their outbox rows, stock; each sorted."""
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -127,7 +126,7 @@ def snapshot(dossier: Dossier) -> Snapshot:
     """Remember the stored rows, to write only what changes."""
     return Snapshot(
         order=dict(dossier.order),
-        private=copy.deepcopy(dossier.private),
+        private=_copied(dossier.private),
         rows={table: {key: dict(row) for key, row in rows.items()} for table, rows in _keyed(dossier).items()},
     )
 
@@ -137,7 +136,7 @@ def restore(before: Snapshot) -> Dossier:
     rows = {table: {key: dict(row) for key, row in kept.items()} for table, kept in before.rows.items()}
     return Dossier(
         order=dict(before.order),
-        private=copy.deepcopy(before.private),
+        private=_copied(before.private),
         lines=rows[t.order_lines],
         fulfilments=rows[t.fulfilments],
         fulfilment_lines=rows[t.fulfilment_lines],
@@ -147,6 +146,11 @@ def restore(before: Snapshot) -> Dossier:
         exceptions=rows[t.exceptions],
         after_sales=rows[t.after_sales],
     )
+
+
+def _copied(value: dict[str, Any]) -> dict[str, Any]:
+    """A copy that shares nothing that changes: what is in `private` is replaced, never changed in place, but its lists."""
+    return {name: list(entry) if isinstance(entry, list) else entry for name, entry in value.items()}
 
 
 def write_dossiers(tx: Connection, vault: Vault, dossiers: Sequence[tuple[Dossier, Snapshot | None]], now: int) -> None:

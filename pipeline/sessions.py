@@ -26,7 +26,9 @@ _PLENTY = 1_000_000.0
 
 def channel_session(hub: Hub, account: Account, *, settled_after: timedelta) -> ChannelSession:
     """A session for one account. `settled_after`: a stored version this much younger than its arrival need not be read again."""
-    settings, budget = _opened(hub, "account", account.id, account.channel.settings, account.channel.budget)
+    settings, budget = _opened(
+        hub, "account", account.id, account.stamp, account.channel.settings, account.channel.budget
+    )
 
     def known(versions: Sequence[tuple[str, str, Any]]) -> frozenset[str]:
         return _known(hub, account.id, versions, settled_after)
@@ -43,7 +45,7 @@ def channel_session(hub: Hub, account: Account, *, settled_after: timedelta) -> 
 
 def warehouse_session(hub: Hub, target: Target) -> WarehouseSession:
     """A session for one warehouse."""
-    settings, budget = _opened(hub, "warehouse", target.id, target.kind.settings, target.kind.budget)
+    settings, budget = _opened(hub, "warehouse", target.id, target.stamp, target.kind.settings, target.kind.budget)
     return WarehouseSession(
         warehouse=target.name,
         settings=settings,
@@ -62,20 +64,20 @@ def check_settings(kind: type[BaseModel], values: Mapping[str, Any], name: str) 
         raise ConfigError("settings", f"{name}: {'.'.join(str(p) for p in first['loc'])}: {first['msg']}") from None
 
 
-def _opened(hub: Hub, what: str, row_id: int, kind: type[BaseModel], budget_of: Any) -> tuple[Any, Budget]:
+def _opened(hub: Hub, what: str, row_id: int, stamp: int, kind: type[BaseModel], budget_of: Any) -> tuple[Any, Budget]:
     """Settings and budget, opened once per change of their row."""
-    table, place = (t.accounts, ACCOUNT_SETTINGS) if what == "account" else (t.warehouses, WAREHOUSE_SETTINGS)
-    with hub.read() as tx:
-        row = tx.execute(select(table.c.settings, table.c.updated_at).where(table.c.id == row_id)).one()
     key = f"session:{what}:{row_id}"
     known = hub.memory.get(key)
-    if known is not None and known[0] == row.updated_at:
+    if known is not None and known[0] == stamp:
         return known[1], known[2]
-    values = hub.vault.open_json(place, row_id, row.settings)
+    table, place = (t.accounts, ACCOUNT_SETTINGS) if what == "account" else (t.warehouses, WAREHOUSE_SETTINGS)
+    with hub.read() as tx:
+        sealed = tx.execute(select(table.c.settings).where(table.c.id == row_id)).scalar_one()
+    values = hub.vault.open_json(place, row_id, sealed)
     check_settings(kind, values, key)
     settings = kind.model_validate(values)
     budget = budget_of(settings) if budget_of else Budget(_PLENTY, _PLENTY)
-    hub.memory[key] = (row.updated_at, settings, budget)
+    hub.memory[key] = (stamp, settings, budget)
     return settings, budget
 
 

@@ -3,6 +3,7 @@ Callbacks may be lost; the question finds what they would have said."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -18,6 +19,7 @@ from storage.times import micros
 
 from .bootstrap import Hub, outside
 from .directory import Target, read_directory
+from .gather import Gather
 from .sessions import warehouse_session
 
 _BATCH = 64
@@ -59,10 +61,19 @@ def _ask(hub: Hub, row: Row, target: Target) -> bytes | None:
 
 
 def take_callback(hub: Hub, target: Target, event_id: str, body: bytes) -> bool:
-    """Store one verified callback before it is answered; False when it is the same as the last one of its id."""
+    """Store one verified callback before it is answered; False when it is the same as the last one of its id. Callbacks that
+    come together share one commit."""
     arrival = Arrival(source_kind="warehouse", source_id=target.id, kind="shipment", external_id=event_id, body=body)
+    gather = hub.memory.get("callbacks")
+    if gather is None:
+        gather = hub.memory.setdefault("callbacks", Gather(partial(_store_callbacks, hub), name="callbacks"))
+    return bool(gather.submit(arrival).result(timeout=60))
+
+
+def _store_callbacks(hub: Hub, arrivals: Sequence[Arrival]) -> list[bool | Exception]:
     with hub.write() as tx:
-        return bool(put_arrivals(tx, hub.vault, hub.ids.take, [arrival], hub.now()))
+        stored = put_arrivals(tx, hub.vault, hub.ids.take, arrivals, hub.now())
+    return [index in stored for index in range(len(arrivals))]
 
 
 def watch_stock(hub: Hub, *, pool: ThreadPoolExecutor) -> int:

@@ -61,7 +61,7 @@ def delete_rows(tx: Connection, table: Table, column: Column[Any], values: Itera
 
 def rows_of(tx: Connection, query: Any) -> list[Row]:
     """The rows of a query as plain dictionaries."""
-    return [dict(row) for row in tx.execute(query).mappings()]
+    return [dict(row) for row in tx.execute(query).mappings().all()]
 
 
 def chunks(values: Sequence[Any], size: int = _CHUNK) -> Iterator[Sequence[Any]]:

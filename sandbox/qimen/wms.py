@@ -264,17 +264,7 @@ class Wms:
                 }
                 for line in document.lines
             ],
-            "packages": [
-                {
-                    "company": package.company,
-                    "tracking": package.tracking,
-                    "at": iso_ms(package.at),
-                    "lines": [
-                        {"no": line.number, "sku": line.item, "quantity": quantity} for line, quantity in package.items
-                    ],
-                }
-                for package in document.packages
-            ],
+            "packages": [package_row(package) for package in document.packages],
             "cancels": document.cancels,
             "refused_creates": document.refused_creates,
             "repeated_creates": document.repeats,
@@ -282,6 +272,12 @@ class Wms:
             "warnings": document.warnings,
             "processes": [{"status": status, "at": cn_stamp(int(at))} for status, at in document.processes],
         }
+
+
+def package_row(package: Package) -> dict[str, object]:
+    """A parcel in the ledger."""
+    lines = [{"no": line.number, "sku": line.item, "quantity": quantity} for line, quantity in package.items]
+    return {"company": package.company, "tracking": package.tracking, "at": iso_ms(package.at), "lines": lines}
 
 
 def split(lines: list[Line]) -> tuple[list[tuple[Line, int]], list[tuple[Line, int]]]:

@@ -97,7 +97,6 @@ def local(stamp: str | None) -> str | None:
 def payload(order: Order) -> Doc:
     """The REST-style order of a webhook."""
     doc = order.doc
-    address = doc["shippingAddress"] if isinstance(doc["shippingAddress"], dict) else {}
     total = doc["totalPriceSet"]["shopMoney"]["amount"] if isinstance(doc["totalPriceSet"], dict) else None
     fulfilment = {"FULFILLED": "fulfilled", "PARTIALLY_FULFILLED": "partial"}.get(doc["displayFulfillmentStatus"])
     return {
@@ -126,14 +125,13 @@ def payload(order: Order) -> Doc:
             }
             for line in order.lines
         ],
-        "shipping_address": {
-            "name": address.get("name"),
-            "address1": address.get("address1"),
-            "address2": address.get("address2"),
-            "city": address.get("city"),
-            "province_code": address.get("provinceCode"),
-            "zip": address.get("zip"),
-            "country_code": address.get("countryCodeV2"),
-            "phone": address.get("phone"),
-        },
+        "shipping_address": rest_address(doc["shippingAddress"]),
     }
+
+
+def rest_address(address: object) -> Doc:
+    """A MailingAddress in REST names; a poisoned one gives nulls."""
+    known = address if isinstance(address, dict) else {}
+    names = {"province_code": "provinceCode", "country_code": "countryCodeV2"}
+    fields = ("name", "address1", "address2", "city", "province_code", "zip", "country_code", "phone")
+    return {name: known.get(names.get(name, name)) for name in fields}

@@ -178,17 +178,19 @@ def _add_money(rng: Random, doc: Doc, lines: list[Doc], totals: list[int], curre
         ("totalDiscounts", "totalDiscountsSet"),
     ):
         doc[key] = money(sums[name], currency, padded=padded)
-    doc["shippingLines"] = [
-        {
-            "id": f"gid://shopify/ShippingLine/{doc['legacyResourceId']}",
-            "title": "Standard",
-            "code": "STD",
-            "source": "shopify",
-            "carrierIdentifier": None,
-            "isRemoved": False,
-            "discountedPriceSet": money(shipping, currency, padded=padded),
-        }
-    ]
+    doc["shippingLines"] = [_shipping_line(doc["legacyResourceId"], money(shipping, currency, padded=padded))]
+
+
+def _shipping_line(ident: str, price: Doc) -> Doc:
+    return {
+        "id": f"gid://shopify/ShippingLine/{ident}",
+        "title": "Standard",
+        "code": "STD",
+        "source": "shopify",
+        "carrierIdentifier": None,
+        "isRemoved": False,
+        "discountedPriceSet": price,
+    }
 
 
 def _minor(bag: Doc) -> int:

@@ -184,7 +184,7 @@ class Store:
 
     def _fulfil(self, order: Order, items: list[tuple[Doc, int]], tracking: Doc) -> Doc:
         self.fulfilled += 1
-        stamp, lines = utc_stamp(int(self.now())), {line["id"]: line for line in order.lines}
+        lines = {line["id"]: line for line in order.lines}
         for item, quantity in items:
             item["remainingQuantity"] -= quantity
             lines[item["lineItem"]["id"]]["unfulfilledQuantity"] -= quantity
@@ -194,22 +194,7 @@ class Store:
                 entry.update(status="CLOSED", supportedActions=[])
             elif left < sum(item["totalQuantity"] for item in entry["lineItems"]):
                 entry["status"] = "IN_PROGRESS"
-        fulfilment = {
-            "id": f"gid://shopify/Fulfillment/{4_255_000_000 + self.fulfilled}",
-            "status": "SUCCESS",
-            "createdAt": stamp,
-            "trackingInfo": [{name: tracking.get(name) for name in ("company", "number", "url")}],
-            "fulfillmentLineItems": {
-                "nodes": [
-                    {
-                        "id": f"gid://shopify/FulfillmentLineItem/{self.fulfilled * 100 + at}",
-                        "quantity": quantity,
-                        "lineItem": {"id": item["lineItem"]["id"]},
-                    }
-                    for at, (item, quantity) in enumerate(items)
-                ]
-            },
-        }
+        fulfilment = fulfilment_doc(self.fulfilled, utc_stamp(int(self.now())), items, tracking)
         order.fulfillments.append(fulfilment)
         order.shipments.append(
             {
@@ -248,6 +233,25 @@ class Store:
             "shipments": order.shipments,
             "refused_shipments": order.refused,
         }
+
+
+def fulfilment_doc(number: int, stamp: str, items: list[tuple[Doc, int]], tracking: Doc) -> Doc:
+    """A Fulfillment as GraphQL shows it."""
+    nodes = [
+        {
+            "id": f"gid://shopify/FulfillmentLineItem/{number * 100 + at}",
+            "quantity": quantity,
+            "lineItem": {"id": item["lineItem"]["id"]},
+        }
+        for at, (item, quantity) in enumerate(items)
+    ]
+    return {
+        "id": f"gid://shopify/Fulfillment/{4_255_000_000 + number}",
+        "status": "SUCCESS",
+        "createdAt": stamp,
+        "trackingInfo": [{name: tracking.get(name) for name in ("company", "number", "url")}],
+        "fulfillmentLineItems": {"nodes": nodes},
+    }
 
 
 def _pick_items(entry: Doc, named: list[Doc]) -> list[tuple[Doc, int]] | str:

@@ -159,25 +159,9 @@ def _add_money(rng: Random, doc: Doc, lines: list[Doc]) -> None:
             payment=yuan(payment if len(lines) == 1 else total),
         )
         if line["discount_fee"] != "0.00":
-            promotions.append(
-                {
-                    "id": line["oid"],
-                    "promotion_name": "单品优惠",
-                    "discount_fee": line["discount_fee"],
-                    "promotion_id": "itembonus-1_3",
-                    "promotion_desc": "单品直降",
-                }
-            )
+            promotions.append(_promotion(line["oid"], "单品优惠", line["discount_fee"], "itembonus-1_3"))
     if mjz:
-        promotions.append(
-            {
-                "id": doc["tid"],
-                "promotion_name": "店铺满减",
-                "discount_fee": yuan(mjz),
-                "promotion_id": "shopbonus-1_2",
-                "promotion_desc": "满减",
-            }
-        )
+        promotions.append(_promotion(doc["tid"], "店铺满减", yuan(mjz), "shopbonus-1_2"))
     doc.update(
         total_fee=yuan(sum(fen(line["price"]) * line["num"] for line in lines)),
         discount_fee=yuan(mjz),
@@ -186,6 +170,16 @@ def _add_money(rng: Random, doc: Doc, lines: list[Doc]) -> None:
         payment=yuan(payment),
         promotion_details={"promotion_detail": promotions} if promotions else {},
     )
+
+
+def _promotion(ident: int, name: str, fee: str, promotion: str) -> Doc:
+    return {
+        "id": ident,
+        "promotion_name": name,
+        "discount_fee": fee,
+        "promotion_id": promotion,
+        "promotion_desc": name,
+    }
 
 
 def make_oaid(rng: Random) -> str:

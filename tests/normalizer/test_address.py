@@ -69,7 +69,8 @@ def test_the_counties_of_chongqing_are_below_the_municipality() -> None:
 @pytest.mark.parametrize(
     "given_names",
     [("湖北省", "", "仙桃市"), ("湖北省", "仙桃市", ""), ("湖北省", "仙桃市", "仙桃市"), ("湖北省", "湖北省", "仙桃市"),
-     ("湖北省", "省直辖县级行政区划", "仙桃市"), ("湖北", "直辖县", "仙桃"), ("湖北省", "仙桃市", "干河街道"), ("湖北", "仙桃", "")],
+     ("湖北省", "省直辖县级行政区划", "仙桃市"), ("湖北", "直辖县", "仙桃"),
+     ("湖北省", "仙桃市", "干河街道"), ("湖北", "仙桃", "")],
 )  # fmt: skip
 def test_a_county_directly_under_its_province_needs_no_city(given_names: tuple[str, str, str]) -> None:
     assert found(china(*given_names))[:3] == ("429004", "湖北省", "仙桃市")
@@ -93,7 +94,12 @@ def test_a_city_without_districts_does_not_take_another_citys_district() -> None
 
 
 def test_a_bare_district_that_many_cities_have_gives_candidates_and_no_guess() -> None:
-    expected = ("320106 江苏省 南京市 鼓楼区", "320302 江苏省 徐州市 鼓楼区", "350102 福建省 福州市 鼓楼区", "410204 河南省 开封市 鼓楼区")
+    expected = (
+        "320106 江苏省 南京市 鼓楼区",
+        "320302 江苏省 徐州市 鼓楼区",
+        "350102 福建省 福州市 鼓楼区",
+        "410204 河南省 开封市 鼓楼区",
+    )
     for resolution in (china("", "", "鼓楼区"), china(street="鼓楼区中山路1号")):
         asked = problem(resolution)
         assert (asked.code, asked.path, asked.candidates) == ("address_incomplete", "consignee.province", expected)
@@ -252,7 +258,7 @@ def test_short_names_of_self_governing_places_leave_out_the_peoples() -> None:
 
 @given(st.lists(st.text(max_size=12), min_size=4, max_size=4))
 def test_any_text_gets_an_answer(texts: list[str]) -> None:
-    assert china(*texts[:3], texts[3]).consignee.country == "CN"
+    assert china(texts[0], texts[1], texts[2], texts[3]).consignee.country == "CN"
 
 
 def abroad(country: str, **fields: str) -> Resolution:
@@ -288,7 +294,9 @@ def test_other_countries_get_their_iso_region(country: str, fields: dict[str, st
         ("GB", {"city": "London", "postcode": "x"}, "address_incomplete", "consignee.postcode"),
     ],
 )
-def test_other_countries_say_what_is_missing_or_wrong(country: str, fields: dict[str, str], code: str, path: str) -> None:
+def test_other_countries_say_what_is_missing_or_wrong(
+    country: str, fields: dict[str, str], code: str, path: str
+) -> None:
     asked = problem(abroad(country, **fields))
     assert (asked.code, asked.path) == (code, path)
 

@@ -11,12 +11,18 @@ import pytest
 from domain.facts import Bundle, Facts, Listing, Sender, WarehouseInfo
 from domain.order import Amounts, Component, Consignee, Line, Order
 from domain.verdict import CHECKS, Check, Verdict
-from normalizer.checks import check
+from normalizer.checks import check, covers
 from normalizer.mapping import normalize
 from tests.normalizer.mappings import NOW, SHANGHAI, TAOBAO, taobao_trade
 
 PLACE = Consignee(
-    name="张三", phone="13812345678", country="CN", province="浙江", city="杭州", district="余杭区", street="文一西路969号"
+    name="张三",
+    phone="13812345678",
+    country="CN",
+    province="浙江",
+    city="杭州",
+    district="余杭区",
+    street="文一西路969号",
 )
 LINE_A = Line(external_id="1", external_sku="A", quantity=2, unit_price=1000, amount=2000)
 LINE_B = Line(external_id="2", external_sku="B", quantity=1, unit_price=500, amount=500)
@@ -52,7 +58,9 @@ def with_lines(*lines: Line) -> Order:
 
 
 def listed(**changes: Any) -> Facts:
-    return replace(FACTS, listings={**FACTS.listings, "A": (Listing(**{"external_sku": "A", "sku": "SKU-A", **changes}),)})
+    return replace(
+        FACTS, listings={**FACTS.listings, "A": (Listing(**{"external_sku": "A", "sku": "SKU-A", **changes}),)}
+    )
 
 
 def sent_by(**changes: Any) -> Facts:
@@ -103,12 +111,21 @@ def test_a_sender_sells_only_what_and_where_it_is_allowed_to() -> None:
     assert problems(ORDER, sent_by(allowed_regions=("330200",)), "sender") != []
 
 
+def test_an_iso_region_is_no_prefix_of_another() -> None:
+    wexford = to(country="IE", region="IE-CW").consignee
+    assert [covers(regions, wexford) for regions in (None, ("IE",), ("IE-CW",), ("IE-C",), ("CN",), ())] == [
+        True, True, True, False, False, False,
+    ]  # fmt: skip
+
+
 def test_a_credit_limit_is_in_its_own_currency() -> None:
     assert problems(ORDER, sent_by(credit_left=2550, credit_currency="CNY"), "sender") == []
     assert problems(ORDER, sent_by(credit_left=2549, credit_currency="CNY"), "sender") == [
         ("credit_exceeded", "amounts.paid")
     ]
-    assert problems(ORDER, sent_by(credit_left=10**9, credit_currency="USD"), "sender") == [("credit_exceeded", "currency")]
+    assert problems(ORDER, sent_by(credit_left=10**9, credit_currency="USD"), "sender") == [
+        ("credit_exceeded", "currency")
+    ]
 
 
 def test_an_unmapped_sku_is_said_and_the_order_kept() -> None:
@@ -128,7 +145,10 @@ def test_a_sku_that_is_mapped_twice_gives_candidates() -> None:
 
 def test_a_delisted_sku_and_a_price_below_the_floor_are_both_said() -> None:
     facts = listed(listed=False, floor_price=1001)
-    assert problems(ORDER, facts, "listing") == [("sku_delisted", "lines.0.sku"), ("price_below_floor", "lines.0.amount")]
+    assert problems(ORDER, facts, "listing") == [
+        ("sku_delisted", "lines.0.sku"),
+        ("price_below_floor", "lines.0.amount"),
+    ]
     assert problems(ORDER, listed(floor_price=1000), "listing") == []
 
 
@@ -249,7 +269,11 @@ def test_a_cancelled_line_still_counts_as_money() -> None:
 def test_an_unpaid_order_waits_and_nobody_need_act() -> None:
     for order in (replace(ORDER, payment="unpaid"), replace(ORDER, status="pending_payment")):
         verdict = verdicts(order, FACTS)["payment"]
-        assert ([problem.code for problem in verdict.problems], verdict.waiting, verdict.passed) == (["unpaid"], True, False)
+        assert ([problem.code for problem in verdict.problems], verdict.waiting, verdict.passed) == (
+            ["unpaid"],
+            True,
+            False,
+        )
 
 
 def test_an_unpaid_order_with_another_fault_does_not_only_wait() -> None:
@@ -261,7 +285,9 @@ def test_an_unpaid_order_with_another_fault_does_not_only_wait() -> None:
 
 
 def test_the_platforms_reasons_are_listed_one_by_one() -> None:
-    held = replace(ORDER, forbids_shipping=("risk_control", "pre_sale"), lines=(replace(LINE_A, state="after_sale"), LINE_B))
+    held = replace(
+        ORDER, forbids_shipping=("risk_control", "pre_sale"), lines=(replace(LINE_A, state="after_sale"), LINE_B)
+    )
     found = verdicts(held, FACTS)["payment"].problems
     assert [(problem.path, problem.detail) for problem in found] == [
         ("forbids_shipping", "risk_control"),

@@ -49,6 +49,14 @@ def code_of(call: Any, *arguments: Any) -> str:
     return caught.value.code
 
 
+def outcome(call: Any, *arguments: Any) -> str:
+    try:
+        call(*arguments)
+    except MappingError as error:
+        return error.code
+    return ""
+
+
 @pytest.mark.parametrize("value", ["123", "000123", "A1 ", "a1", "Ａ１", "", " ", "gid://x/1"])
 def test_texts_are_kept_exactly_as_sent(value: str) -> None:
     assert as_text(value) == value
@@ -67,7 +75,27 @@ def test_no_text_is_made_of_what_is_not_exact(value: Any) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [0, -1, 10**9, 1.5, "1 ", " 1", "", "0", "-1", "+1", "1.0", "1e3", "01", "１", True, None, [], "9" * 30, pytest.param(10**5000, id="5001 digits")],
+    [
+        0,
+        -1,
+        10**9,
+        1.5,
+        "1 ",
+        " 1",
+        "",
+        "0",
+        "-1",
+        "+1",
+        "1.0",
+        "1e3",
+        "01",
+        "１",
+        True,
+        None,
+        [],
+        "9" * 30,
+        pytest.param(10**5000, id="5001 digits"),
+    ],
 )
 def test_refuses_a_quantity_that_is_not_a_plain_number_of_pieces(value: Any) -> None:
     assert code_of(as_quantity, value) == "qty"
@@ -78,7 +106,7 @@ def test_reads_every_quantity_up_to_the_limit(count: int) -> None:
     assert as_quantity(count) == as_quantity(str(count)) == as_quantity_decimal(f"{count}.000") == count
 
 
-@pytest.mark.parametrize("value", ["1.5", "1.", Decimal("1.5"), Decimal("0"), Decimal("NaN"), "0.0", 2.0])
+@pytest.mark.parametrize("value", ["1.5", "1.", Decimal("1.5"), Decimal(0), Decimal("NaN"), "0.0", 2.0])
 def test_padded_quantities_must_still_be_whole(value: Any) -> None:
     assert code_of(as_quantity_decimal, value) == "qty"
     assert as_quantity_decimal(Decimal("2.0000")) == 2
@@ -198,12 +226,6 @@ def test_flags_lists_and_counts() -> None:
 @given(st.one_of(st.text(max_size=30), st.floats(), st.integers(), st.none(), st.decimals(), st.booleans()))
 def test_readers_answer_or_refuse_and_never_stumble(value: Any) -> None:
     for reader in (as_money, as_time, as_epoch_seconds, as_epoch_millis, as_scaled_money(2)):
-        try:
-            within(reader, value)
-        except MappingError as error:
-            assert error.code in {"money", "time"}
+        assert outcome(within, reader, value) in {"", "money", "time"}
     for plain in (as_text, as_quantity, as_quantity_decimal, as_whole, as_bool, as_currency):
-        try:
-            plain(value)
-        except MappingError as error:
-            assert error.code in {"type", "qty", "number", "bool", "currency_unknown"}
+        assert outcome(plain, value) in {"", "type", "qty", "number", "bool", "currency_unknown"}

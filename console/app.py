@@ -1,0 +1,71 @@
+"""The staff console as one ASGI application: its routes, and nothing else that listens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import Receive, Scope, Send
+
+from pipeline.bootstrap import Hub
+
+from . import actions, pages
+from .answers import Desk, FormHandler, Handler, form, page
+from .guard import Guarded
+from .session import make_signer
+
+_STATIC = Path(__file__).parent / "static"
+_KEPT = "public, max-age=31536000, immutable"
+
+
+def create_console(hub: Hub) -> Starlette:
+    """The console of this hub, to be mounted at `/` after the API."""
+    desk = Desk(hub, make_signer(hub))
+
+    def get(path: str, handler: Handler, *, public: bool = False) -> Route:
+        return Route(path, page(desk, handler, public=public), methods=["GET"])
+
+    def post(path: str, handler: FormHandler, *, public: bool = False, reading: bool = False) -> Route:
+        return Route(path, form(desk, handler, public=public, reading=reading), methods=["POST"])
+
+    routes = [
+        get("/", pages.show_overview),
+        get("/login", pages.show_login, public=True),
+        post("/login", actions.log_in_with_key, public=True),
+        post("/logout", actions.log_out, reading=True),
+        post("/preferences", actions.choose, public=True),
+        get("/exceptions", pages.show_exceptions),
+        get("/exceptions/counts", pages.show_counts),
+        post("/exceptions/bulk", actions.act_on_many),
+        post("/exceptions/{ref}", actions.act_on_exception),
+        get("/orders", pages.show_orders),
+        get("/orders/{number}", pages.show_order),
+        post("/orders/{number}", actions.act_on_order),
+        Mount("/static", _files, name="static"),
+    ]
+    return Starlette(routes=routes, middleware=[Middleware(Guarded)], exception_handlers={404: _missing, 405: _refused})
+
+
+async def _files(scope: Scope, receive: Receive, send: Send) -> None:
+    """Our own style and scripts: no secret, and their address changes with their content."""
+
+    async def send_kept(message: dict[str, object]) -> None:
+        if message["type"] == "http.response.start" and message["status"] == 200:
+            headers = [*message.get("headers", ()), (b"cache-control", _KEPT.encode())]  # type: ignore[misc]
+            message = message | {"headers": headers}
+        await send(message)
+
+    await StaticFiles(directory=_STATIC)(scope, receive, send_kept)  # type: ignore[arg-type]
+
+
+async def _missing(request: Request, _error: Exception) -> Response:
+    return PlainTextResponse("There is no such page.", 404)
+
+
+async def _refused(request: Request, _error: Exception) -> Response:
+    return PlainTextResponse("This page takes no such request.", 405)

@@ -1,0 +1,226 @@
+"""Every word that is not in a template: names of codes, states and events, marked for translation and looked up when shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from io import BytesIO
+from pathlib import Path
+
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
+from babel.support import NullTranslations, Translations
+
+LANGUAGES: Mapping[str, str] = {"en": "English", "zh": "中文"}
+_FOLDER = Path(__file__).parent / "locale"
+
+# How bad it is when nobody looks: 2 = goods or money may go wrong, 1 = an order waits, 0 = to know.
+_GRAVE = frozenset(
+    "outcome_unknown ship_after_cancel over_ship cancel_too_late tracking_conflict change_too_late".split()
+)
+_LIGHT = frozenset("hold_remark hold_flag confirm_degraded short_ship partly_shipped_elsewhere".split())
+
+PROBLEMS: Mapping[str, str] = {
+    "sender_inactive": "Sender is not active",
+    "sender_not_allowed": "Sender may not order this",
+    "credit_exceeded": "Credit limit exceeded",
+    "sku_unmapped": "SKU has no mapping",
+    "sku_ambiguous": "SKU is mapped more than once",
+    "sku_delisted": "SKU is not listed",
+    "price_below_floor": "Price below the floor",
+    "out_of_stock": "Not enough stock",
+    "stock_stale": "Stock figures are too old",
+    "address_incomplete": "Address is incomplete",
+    "address_unknown_region": "Region is not known",
+    "phone_invalid": "Phone number is not valid",
+    "out_of_delivery_range": "No warehouse delivers there",
+    "address_masked": "Address is masked",
+    "money_mismatch": "Amounts do not add up",
+    "currency_unknown": "Currency is not known",
+    "unpaid": "Not paid",
+    "platform_forbids_shipping": "Platform forbids shipping",
+    "no_warehouse": "No warehouse fits",
+    "hold_remark": "Buyer or seller left a remark",
+    "hold_flag": "Seller flagged the order",
+    "hold_address_changed": "Address changed after ordering",
+    "warehouse_rejected": "Warehouse rejected the order",
+    "warehouse_cancelled": "Warehouse cancelled the order",
+    "outcome_unknown": "Push outcome is unknown",
+    "cancel_refused": "Warehouse refused the cancel",
+    "cancel_too_late": "Cancel came too late",
+    "change_too_late": "Change came too late",
+    "confirm_refused": "Channel refused the tracking",
+    "confirm_degraded": "Tracking sent in a reduced form",
+    "over_ship": "More shipped than ordered",
+    "short_ship": "Less shipped than ordered",
+    "ship_after_cancel": "Shipped after the cancel",
+    "tracking_conflict": "Tracking numbers disagree",
+    "tracking_duplicate": "Tracking number used twice",
+    "tracking_unknown_order": "Tracking for an unknown order",
+    "partly_shipped_elsewhere": "Partly shipped elsewhere",
+    "send_exhausted": "Sending failed too often",
+    "connection_stopped": "Connection is stopped",
+    "unreadable": "Document cannot be read",
+    "unabsorbable": "Document cannot be stored",
+    "not_a_record": "Document is not a record",
+    "id_mismatch": "Document names another order",
+}
+STATES: Mapping[str, str] = {
+    "pending_payment": "awaiting payment",
+    "pending_shipment": "to ship",
+    "partially_shipped": "partly shipped",
+    "shipped": "shipped",
+    "completed": "completed",
+    "closed": "closed",
+    "planned": "planned",
+    "held": "held",
+    "exception": "exception",
+    "ready": "ready",
+    "pushing": "pushing",
+    "accepted": "accepted",
+    "picking": "picking",
+    "delivered": "delivered",
+    "unknown": "outcome unknown",
+    "rejected": "rejected",
+    "cancelling": "cancelling",
+    "cancelled": "cancelled",
+    "open": "open",
+    "snoozed": "snoozed",
+    "resolved": "resolved",
+    "refused": "refused",
+    "returned": "returned",
+    "paid": "paid",
+    "unpaid": "unpaid",
+    "cod": "cash on delivery",
+    "waiting": "waiting",
+    "due": "due",
+    "sending": "sending",
+    "done": "done",
+    "parked": "parked",
+    "withdrawn": "withdrawn",
+    "confirmed": "confirmed",
+    "degraded": "sent in a reduced form",
+    "none": "nothing to confirm",
+    "new": "new",
+    "stale": "older version",
+    "active": "active",
+    "stopped": "stopped",
+    "after_sale": "after-sale",
+    "requested": "requested",
+    "approved": "approved",
+    "refunding": "refunding",
+    "refunded": "refunded",
+    "push": "push",
+    "cancel": "cancel",
+    "confirm": "tracking",
+    "refund": "refund",
+    "return_refund": "return and refund",
+    "exchange": "exchange",
+    "resend": "resend",
+    "price_adjustment": "price adjustment",
+    "fix": "fix",
+    "release": "release",
+    "retry": "retry",
+    "dismiss": "dismiss",
+    "snooze": "snooze",
+    "assign": "assign",
+    "poll": "poll",
+    "day": "daily sweep",
+    "week": "weekly sweep",
+}
+CHECKS: Mapping[str, str] = {
+    "sender": "sender",
+    "listing": "goods",
+    "stock": "stock",
+    "consignee": "consignee",
+    "money": "money",
+    "payment": "payment",
+}
+EVENTS: Mapping[str, str] = {
+    "received": "order received",
+    "born_closed": "closed when it came",
+    "changed": "source changed the order",
+    "stale_version": "older version kept, not applied",
+    "changed_after_push": "changed after the push",
+    "shipped_elsewhere": "shipped elsewhere",
+    "exception": "exception raised",
+    "exception_resolved": "exception resolved",
+    "planned": "fulfilment planned",
+    "plan_dropped": "plan dropped",
+    "released": "released to the warehouse",
+    "corrected": "corrected",
+    "after_sale": "after-sale news",
+    "unmasked": "buyer data shown",
+    "review_fix": "fixed by a person",
+    "review_release": "released by a person",
+    "review_retry": "retried by a person",
+    "review_cancel": "cancelled by a person",
+    "review_dismiss": "dismissed by a person",
+    "pushed": "pushed to the warehouse",
+    "accepted": "accepted by the warehouse",
+    "shipped": "shipped",
+    "confirmed": "tracking sent home",
+    "cancelled": "cancelled",
+    "cancel_asked": "warehouse asked to cancel",
+}
+FIELDS: Mapping[str, str] = {
+    "name": "name",
+    "phone": "phone",
+    "country": "country",
+    "province": "province",
+    "city": "city",
+    "district": "district",
+    "town": "town",
+    "street": "street",
+    "postcode": "postcode",
+    "email": "e-mail",
+}
+ANSWERS: Mapping[str, str] = {
+    "not_found": "There is no such thing.",
+    "already_resolved": "Somebody else has resolved it already.",
+    "not_waivable": "This cannot be waved through: its cause has to be fixed.",
+    "correction": "This field cannot be corrected.",
+    "order_not_cancellable": "Everything has shipped: open an after-sale instead.",
+    "nothing_to_fix": "Nothing was changed.",
+    "when": "Say until when.",
+    "done": "Done.",
+    "resolved": "Resolved.",
+    "still_open": "Still open",
+    "signed_out": "You are signed out.",
+    "key_unknown": "This key is not known, or may not sign in here.",
+    "too_many": "Too many tries: wait a minute.",
+}
+TABLES = (PROBLEMS, STATES, CHECKS, EVENTS, FIELDS, ANSWERS)
+
+
+def gravity(code: str) -> int:
+    """2 = goods or money may go wrong, 1 = an order waits, 0 = to know."""
+    return 2 if code in _GRAVE else 0 if code in _LIGHT else 1
+
+
+def title_of(table: Mapping[str, str], code: str) -> str:
+    """The English name of a code; a code nobody named is shown as it is, readable."""
+    return table.get(code) or code.replace("_", " ")
+
+
+@cache
+def translations(language: str) -> NullTranslations:
+    """The catalogue of a language, compiled in memory from its .po file: there is no build step."""
+    path = _FOLDER / language / "LC_MESSAGES" / "console.po"
+    if not path.is_file():
+        return NullTranslations()
+    compiled = BytesIO()
+    with path.open("rb") as file:
+        write_mo(compiled, read_po(file, locale=language))
+    compiled.seek(0)
+    return Translations(compiled)
+
+
+def choose_language(cookie: str, accept: str) -> str:
+    """The language a person chose, else the first of ours that the browser asks for, else English."""
+    if cookie in LANGUAGES:
+        return cookie
+    for part in accept[:200].lower().split(","):
+        if (name := part.strip()[:2]) in LANGUAGES:
+            return name
+    return "en"

@@ -1,0 +1,183 @@
+"""The command line: everything an operator does without a browser. `python hub.py --help`."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from domain.errors import HubError
+from pipeline.bootstrap import Hub, close_hub, open_hub
+from pipeline.settings import load_settings
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+screen = Console(stderr=True)
+
+Json = Annotated[bool, typer.Option("--json", help="one JSON object on standard output")]
+
+
+def main() -> None:
+    """Run a command; an error of ours is one clear line and exit status 1."""
+    try:
+        app()
+    except HubError as error:
+        screen.print(f"[red]{error.code}[/red] {error.detail}", highlight=False)
+        sys.exit(1)
+
+
+@app.command()
+def apply(file: Path, as_json: Json = False) -> None:
+    """Load accounts, warehouses, partners, keys, listings and stock from a TOML or CSV file. Applied twice, it changes nothing."""
+    from pipeline.apply import apply_file  # noqa: PLC0415
+
+    with _hub() as hub:
+        _print(apply_file(hub, file).changed, as_json)
+
+
+@app.command()
+def check(as_json: Json = False) -> None:
+    """Validate the configuration and try every connection."""
+    from pipeline.connections import check_connections  # noqa: PLC0415
+
+    with _hub() as hub:
+        results = check_connections(hub)
+    _print(results, as_json)
+    if any(result != "ok" for result in results.values()):
+        raise typer.Exit(1)
+
+
+@app.command()
+def serve(port: int = 8000, host: str = "127.0.0.1", workers: bool = True) -> None:
+    """One process: API, console, scheduler and workers."""
+    from pipeline.serve import run_server  # noqa: PLC0415
+
+    raise typer.Exit(run_server(host, port, workers))
+
+
+@app.command()
+def sync(account: str = typer.Argument(""), once: bool = typer.Option(False, "--once"), as_json: Json = False) -> None:
+    """Read one account (or all that are due) now and absorb what comes."""
+    from pipeline.absorb import absorb_all  # noqa: PLC0415
+    from pipeline.directory import read_directory  # noqa: PLC0415
+    from pipeline.pull import pull_due  # noqa: PLC0415
+
+    with _hub() as hub:
+        while True:
+            with hub.read() as tx:
+                account_id = read_directory(hub, tx).account(account).id if account else None
+            with _busy(f"reading {account or 'every account'}"):
+                new = pull_due(hub, account_id=account_id)
+                absorbed = absorb_all(hub)
+            _print({"new_documents": new, "absorbed": absorbed}, as_json)
+            if once:
+                return
+            time.sleep(hub.settings.poll_seconds)
+
+
+@app.command()
+def work(once: bool = typer.Option(False, "--once"), as_json: Json = False) -> None:
+    """Run the timed jobs in this process; with --once until nothing is due."""
+    import scheduler  # noqa: PLC0415
+
+    with _hub() as hub:
+        if once:
+            with _busy("working"):
+                done = scheduler.run_once(hub)
+            _print(done, as_json)
+            return
+        runner = scheduler.start(hub)
+        try:
+            while True:
+                time.sleep(3600)
+        except KeyboardInterrupt:
+            runner.stop()
+
+
+@app.command()
+def orders(
+    status: str = "", account: str = "", search: str = "", after: str = "", limit: int = 50, as_json: Json = False
+) -> None:
+    """List orders, newest change last."""
+    from pipeline.views import list_orders  # noqa: PLC0415
+
+    with _hub() as hub:
+        page = list_orders(
+            hub, status=status or None, account=account or None, search=search or None, after=after or None, limit=limit
+        )
+    _print(page, as_json)
+
+
+@app.command()
+def exceptions(code: str = "", state: str = "open", after: str = "", limit: int = 50, as_json: Json = False) -> None:
+    """List exceptions."""
+    from pipeline.views import list_exceptions  # noqa: PLC0415
+
+    with _hub() as hub:
+        page = list_exceptions(hub, state=state, code=code or None, after=after or None, limit=limit)
+    _print(page, as_json)
+
+
+@app.command()
+def demo(
+    orders: int = 200,
+    seed: int = 1,
+    faults: str = typer.Option("none", help="none, some or storm"),
+    mix: str = typer.Option("full", help="full or plain"),
+    database: str = typer.Option("", help="a database URL; a temporary SQLite file by default"),
+    serve: bool = typer.Option(False, "--serve", help="keep running with the console"),
+    port: int = 8000,
+    as_json: Json = False,
+) -> None:
+    """Run the whole life of N orders against a sandbox and compare the ledgers of both ends with the hub."""
+    if serve:
+        from bench.showcase import run_showcase  # noqa: PLC0415
+
+        run_showcase(orders=orders, seed=seed, faults=faults, port=port)
+        return
+    from bench.demo import run_demo  # noqa: PLC0415
+
+    with _busy(f"{orders} orders, faults: {faults}"):
+        report = run_demo(orders=orders, seed=seed, faults=faults, mix=mix, database=database)
+    if as_json:
+        sys.stdout.write(report.as_json() + "\n")
+    else:
+        screen.print_json(report.as_json())
+    if not report.good:
+        raise typer.Exit(1)
+
+
+class _Opened:
+    def __enter__(self) -> Hub:
+        self.hub = open_hub(load_settings())
+        return self.hub
+
+    def __exit__(self, *_: object) -> None:
+        close_hub(self.hub)
+
+
+def _hub() -> _Opened:
+    return _Opened()
+
+
+def _busy(what: str) -> Progress:
+    progress = Progress(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=screen, transient=True)
+    progress.add_task(what, total=None)
+    return progress
+
+
+def _print(value: Any, as_json: bool) -> None:
+    text = json.dumps(value, ensure_ascii=False)
+    if as_json:
+        sys.stdout.write(text + "\n")
+    else:
+        Console().print_json(text)
+
+
+if __name__ == "__main__":
+    main()

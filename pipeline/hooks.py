@@ -1,0 +1,133 @@
+"""What warehouses and channels send us by themselves. The signature over the raw bytes is checked first; then the
+delivery is stored, in a transaction of its own; only then it is answered."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from datetime import timedelta
+
+from sqlalchemy import select
+
+from connectors._channel import Webhook
+from domain.errors import HubError, MappingError, RefusedError
+from outbound._warehouse import Callback
+from storage import tables as t
+from storage.cursors import set_due
+from storage.rows import insert_missing
+
+from .bootstrap import Hub
+from .directory import Account, Target, read_directory
+from .sessions import channel_session, warehouse_session
+from .trouble import read_trouble
+from .watch import take_callback, warehouse_of
+
+_REMEMBERED = 7 * 86_400 * 1_000_000
+_LONGEST_ID = 200
+_MOST_HINTS = 100
+
+Answer = tuple[int, str, bytes]
+
+
+def answer_callback(
+    hub: Hub, warehouse: str, query: Mapping[str, str], headers: Mapping[str, str], body: bytes
+) -> Answer:
+    """Check, store and answer one callback, in the warehouse's own format (status, content type, body). Header names are
+    lower-case. RefusedError `unauthenticated` when there is no such warehouse or it sends no callbacks; what the
+    database raises, so that a callback that could not be stored is never answered with success."""
+    try:
+        target = warehouse_of(hub, warehouse)
+    except RefusedError:
+        raise RefusedError("unauthenticated", "no such callback") from None
+    if target.kind.callback is None:
+        raise RefusedError("unauthenticated", "no such callback")
+    callback = target.kind.callback
+    try:
+        _verify_callback(hub, target, callback, query, headers, body)
+    except HubError as error:
+        return callback.reply(error)
+    try:
+        event_id = _event_id(callback, body)
+    except MappingError as error:
+        # Signed by the warehouse and still no news: kept for a person, and the warehouse hears that it failed.
+        take_callback(hub, target, f"unreadable-{_digest(body)}", body)
+        return callback.reply(error)
+    take_callback(hub, target, event_id, body)
+    return callback.reply(None)
+
+
+def take_webhook(hub: Hub, account: str, headers: Mapping[str, str], body: bytes) -> bool:
+    """Check one webhook delivery and remember what it hints at; the poll then reads those orders at once. False for a
+    delivery that came before. Header names are lower-case. RefusedError `unauthenticated`, also for an unknown account."""
+    found, webhook = _webhook_of(hub, account)
+    try:
+        settings = channel_session(hub, found, settled_after=timedelta(0)).settings
+        webhook.verify(headers, body, settings, hub.clock())
+    except HubError:
+        raise RefusedError("unauthenticated", "the signature does not fit") from None
+    except Exception as error:
+        if read_trouble(error) is not None:
+            raise
+        raise RefusedError("unauthenticated", "the signature cannot be read") from None
+    try:
+        delivery, ids = webhook.hints(headers, body)
+    except MappingError:
+        delivery, ids = "", ()
+    return _remember(hub, found, delivery or f"body-{_digest(body)}", ids[:_MOST_HINTS])
+
+
+def _webhook_of(hub: Hub, account: str) -> tuple[Account, Webhook]:
+    with hub.read() as tx:
+        for found in read_directory(hub, tx).accounts.values():
+            if found.name == account and found.channel.webhook is not None:
+                return found, found.channel.webhook
+    raise RefusedError("unauthenticated", "the signature does not fit")
+
+
+def _verify_callback(
+    hub: Hub, target: Target, callback: Callback, query: Mapping[str, str], headers: Mapping[str, str], body: bytes
+) -> None:
+    settings = warehouse_session(hub, target).settings
+    try:
+        callback.verify(headers, query, body, settings, hub.clock())
+    except HubError:
+        raise
+    except Exception as error:
+        if read_trouble(error) is not None:
+            raise
+        raise RefusedError("illegal_request", "the signature cannot be read") from None
+
+
+def _event_id(callback: Callback, body: bytes) -> str:
+    """What tells one event from another: the warehouse's own id with our code in front, else the bytes themselves."""
+    news = callback.news(body)
+    if len(news) == 1 and news[0].event_id:
+        told = f"{news[0].reference}:{news[0].event_id}"
+        if len(told) <= _LONGEST_ID:
+            return told
+    return f"body-{_digest(body)}"
+
+
+def _remember(hub: Hub, account: Account, delivery: str, ids: tuple[str, ...]) -> bool:
+    source = f"account:{account.id}"
+    delivery = delivery if len(delivery) <= _LONGEST_ID else f"long-{_digest(delivery.encode())}"
+    d = t.deliveries
+    with hub.write() as tx:
+        known = select(d.c.delivery_id).where(d.c.source == source, d.c.delivery_id == delivery)
+        if tx.execute(known.where(d.c.expires_at > hub.now())).scalar() is not None:
+            return False
+        now = hub.now()
+        row = {"source": source, "delivery_id": delivery, "expires_at": now + _REMEMBERED}
+        insert_missing(tx, d, [row])
+        hints = [
+            {"account_id": account.id, "external_id": external_id, "due_at": now, "attempts": 0}
+            for external_id in sorted(set(ids))
+            if external_id and len(external_id) <= _LONGEST_ID
+        ]
+        insert_missing(tx, t.hints, hints)
+        set_due(tx, [account.id], now)
+        return True
+
+
+def _digest(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()[:32]

@@ -1,0 +1,117 @@
+"""What a partner is told about an order it posted: the acceptance receipt, with one verdict per check, and the problem
+of a document that cannot be taken. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from domain.errors import HubError, MappingError
+from domain.verdict import CHECKS
+
+from .dossier import Dossier
+from .exceptional import open_codes
+
+# The partner's document calls these rooms of the canonical order something else (connectors/standard.py).
+_ROOMS = {"consignee": "ship_to", "amounts": "totals"}
+_WAITS = (["unpaid"], ["waiting"])
+
+
+def build_receipt(dossier: Dossier, warehouse_name: Callable[[int], str], *, result: str) -> dict[str, Any]:
+    """The receipt of a stored order. `result` says what the post did: created, updated, unchanged, stale. `accepted` is
+    false when a check failed; the order is stored all the same and waits for its exceptions to be resolved."""
+    order = dossier.order
+    verdicts = build_verdicts(order, dossier.private.get("problems", []))
+    return {
+        "number": order["number"],
+        "external_id": order["external_id"],
+        "result": result,
+        "status": order["status"],
+        "accepted": not any(verdict["result"] == "failed" for verdict in verdicts.values()),
+        "verdicts": verdicts,
+        "exceptions": open_codes(dossier),
+        "fulfilments": [
+            {
+                "code": row["code"],
+                "warehouse": warehouse_name(row["warehouse_id"]),
+                "carrier": row["carrier"],
+                "state": row["state"],
+                "lines": [
+                    {
+                        "line_id": dossier.lines[line["line"]]["external_id"],
+                        "sku": line["sku"],
+                        "quantity": line["quantity"],
+                    }
+                    for line in dossier.lines_of(row["id"])
+                ],
+            }
+            for row in dossier.live()
+        ],
+    }
+
+
+def build_verdicts(order: Mapping[str, Any], problems: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """{check: {"result": passed | failed | waiting | not_checked, "problems": […]}} from the order's row. An order that
+    is only not paid yet waits; cash on delivery that is not allowed fails."""
+    codes: dict[str, list[str]] = json.loads(order["verdicts"])
+    told: dict[str, dict[str, Any]] = {}
+    for check in CHECKS:
+        found = [_partner_words(problem) for problem in problems if problem["check"] == check]
+        if check not in codes:
+            result, found = "not_checked", []
+        elif check == "payment" and codes[check] in _WAITS and order["payment"] != "cod":
+            result = "waiting"
+        else:
+            result = "failed" if codes[check] else "passed"
+        told[check] = {"result": result, "problems": found}
+    return told
+
+
+def _partner_words(problem: Mapping[str, Any]) -> dict[str, Any]:
+    room, dot, rest = problem["path"].partition(".")
+    path = f"{_ROOMS.get(room, room)}{dot}{rest}"
+    return {
+        "code": problem["code"],
+        "path": path,
+        "detail": problem["detail"],
+        "candidates": list(problem["candidates"]),
+    }
+
+
+TITLES = {
+    "malformed": "The document cannot be read",
+    "invalid": "The order is not valid",
+}
+
+
+def build_problem(status: int, code: str, title: str, detail: str, errors: list[dict[str, str]] | None = None) -> Any:
+    """A problem document (RFC 9457). `type` is stable for its code."""
+    told: dict[str, Any] = {
+        "type": f"/problems/{code}",
+        "title": title,
+        "status": status,
+        "code": code,
+        "detail": detail,
+    }
+    return told | {"errors": errors} if errors else told
+
+
+def document_problem(error: HubError, *, malformed: bool) -> tuple[int, dict[str, Any]]:
+    """400 for bytes that are no JSON of ours, 422 for a document whose content cannot be an order, with a pointer to
+    the fault."""
+    if malformed:
+        return 400, build_problem(400, error.code, TITLES["malformed"], error.detail)
+    path = error.path if isinstance(error, MappingError) else ""
+    detail = error.detail.removeprefix(f"{path}: ") if path else error.detail
+    entry = {"pointer": _pointer(path), "code": error.code, "detail": detail}
+    return 422, build_problem(422, error.code, TITLES["invalid"], error.detail, [entry])
+
+
+def _pointer(path: str) -> str:
+    return "#" + "".join(f"/{part}" for part in path.split(".") if part)
+
+
+def encode(value: Any) -> bytes:
+    """Compact JSON, the one form in which replies are sent and stored."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()

@@ -1,0 +1,257 @@
+"""Listings, bundles and stock as operators and their systems bring them, and the orders that waited for them.
+
+Everything is checked first; one bad entry refuses the whole request, so that nothing is half done. Afterwards the open
+orders whose exceptions the change may cure are checked and decided again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, and_, delete, not_, or_, select, tuple_
+
+from domain.errors import MappingError, RefusedError
+from normalizer.readers import as_bool, read_time
+from storage import directory as stored
+from storage import tables as t
+from storage.directory import lock_stock
+from storage.rows import Row, chunks, insert_missing, update_rows
+from storage.times import micros
+from wire.strict_json import parse_value
+
+from .bootstrap import Hub
+from .directory import read_directory
+from .review import replan_orders
+
+MAX_ENTRIES = 1_000
+_MAX_UNITS = 2_000_000_000
+_MAX_PRICE = 10**15
+_LISTING_CODES = frozenset({"sku_unmapped", "sku_ambiguous", "sku_delisted", "price_below_floor"})
+_STOCK_CODES = frozenset({"out_of_stock", "stock_stale", "no_warehouse"})
+_PAGE = 500
+_PAGES = 10_000
+
+
+def put_listings_text(hub: Hub, body: bytes, *, actor: str) -> dict[str, Any]:
+    """`{"account": …, "listings": [{"external_sku", "sku", "quantity", "listed", "floor_price"}]}`. What is given for a
+    source SKU replaces everything it was mapped to. `quantity`: ours per one of theirs (default 1); `floor_price`: minor
+    units per source unit. Errors: MappingError with the path, RefusedError `not_found`."""
+    told = _object(body, ("account", "listings"))
+    account, entries = _text(told, "account", "account"), _entries(told, "listings")
+    rows = [_listing(entry, f"listings.{index}") for index, entry in enumerate(entries)]
+    _refuse_twice([(row["external_sku"], row["sku"]) for row in rows], "listings")
+    skus = sorted({row["external_sku"] for row in rows})
+    with hub.write() as tx:
+        found = [a.id for a in read_directory(hub, tx).accounts.values() if a.name == account]
+        if not found:
+            raise RefusedError("not_found", "there is no such account")
+        now, account_id = hub.now(), found[0]
+        stored.put_listings(tx, [row | {"account_id": account_id, "updated_at": now} for row in _sorted(rows)])
+        removed = _drop_others(tx, account_id, rows)
+    lines = t.order_lines
+    ids = _waiting(hub, _LISTING_CODES, account_id, lines.c.external_sku.in_, skus)
+    return {"stored": len(rows), "removed": removed, "replanned": replan_orders(hub, ids, actor=actor)}
+
+
+def put_stock_text(hub: Hub, body: bytes, *, actor: str) -> dict[str, Any]:
+    """`{"warehouse": …, "as_of": …, "stock": [{"sku", "on_hand", "buffer", "backorder"}]}`. `on_hand` counts what is
+    there, reserved units included; `buffer` and `backorder` keep their value when left out. With `as_of` (RFC 3339) an
+    entry older than what is known, or than our own last movement of it, is left out and named in `stale`."""
+    told = _object(body, ("warehouse", "as_of", "stock"))
+    warehouse, entries = _text(told, "warehouse", "warehouse"), _entries(told, "stock")
+    rows = [_level(entry, f"stock.{index}") for index, entry in enumerate(entries)]
+    _refuse_twice([(row["sku"],) for row in rows], "stock")
+    as_of = None if told.get("as_of") is None else micros(_time(told["as_of"]))
+    with hub.write() as tx:
+        found = [w.id for w in read_directory(hub, tx).targets.values() if w.name == warehouse]
+        if not found:
+            raise RefusedError("not_found", "there is no such warehouse")
+        now, warehouse_id = hub.now(), found[0]
+        if as_of is not None and as_of > now + 300_000_000:
+            raise MappingError("time", "as_of is in the future", path="as_of")
+        insert_missing(
+            tx, t.stock, [_empty(warehouse_id, row["sku"]) for row in sorted(rows, key=lambda row: row["sku"])]
+        )
+        known = lock_stock(tx, [row["sku"] for row in rows])
+        fresh, stale = [], []
+        for row in rows:
+            old = known[warehouse_id, row["sku"]]
+            if as_of is not None and max(old["source_time"], old["moved_at"]) >= as_of:
+                stale.append(row["sku"])
+                continue
+            fresh.append(old | row | {"source_time": as_of or now, "updated_at": now})
+        update_rows(tx, t.stock, fresh, ("on_hand", "buffer", "backorder", "source_time", "updated_at"))
+    ids = _waiting_for_skus(hub, [row["sku"] for row in fresh])
+    return {"stored": len(fresh), "stale": stale, "replanned": replan_orders(hub, ids, actor=actor)}
+
+
+def put_bundle_text(hub: Hub, body: bytes, *, actor: str) -> dict[str, Any]:
+    """`{"sku": …, "components": [{"sku", "quantity"}]}`: a changed list becomes the next version; orders keep theirs."""
+    told = _object(body, ("sku", "components"))
+    sku, entries = _text(told, "sku", "sku"), _entries(told, "components")
+    parts = []
+    for index, entry in enumerate(entries):
+        _only(entry, ("sku", "quantity"), f"components.{index}")
+        part = _text(entry, "sku", f"components.{index}.sku")
+        if part == sku:
+            raise MappingError("bundle", "a bundle cannot hold itself", path=f"components.{index}.sku")
+        parts.append((part, _whole(entry, "quantity", f"components.{index}.quantity", least=1, most=1_000_000)))
+    _refuse_twice([(part,) for part, _ in parts], "components")
+    with hub.write() as tx:
+        stored.put_bundle(tx, sku, sorted(parts), hub.now())
+    ids = _waiting_for_skus(hub, [sku])
+    return {"stored": 1, "replanned": replan_orders(hub, ids, actor=actor)}
+
+
+def _drop_others(tx: Connection, account_id: int, rows: Sequence[Row]) -> int:
+    """Take away what these source SKUs were mapped to besides `rows`."""
+    x, removed = t.listings, 0
+    for chunk in chunks(_sorted(rows), 200):
+        skus = {row["external_sku"] for row in chunk}
+        where = (x.c.account_id == account_id, x.c.external_sku.in_(sorted(skus)))
+        given = [(row["external_sku"], row["sku"]) for row in rows if row["external_sku"] in skus]
+        kept = tuple_(x.c.external_sku, x.c.sku).in_(given)
+        removed += tx.execute(delete(x).where(*where, not_(kept))).rowcount
+    return removed
+
+
+def _waiting_for_skus(hub: Hub, skus: Sequence[str]) -> list[int]:
+    """Orders out of stock with one of these SKUs, or with a bundle, or with goods not mapped yet."""
+    lines = t.order_lines
+    return _waiting(
+        hub,
+        _STOCK_CODES,
+        None,
+        lambda chunk: or_(lines.c.sku.in_(chunk), lines.c.components.is_not(None), lines.c.sku == ""),
+        sorted(skus),
+    )
+
+
+def _waiting(
+    hub: Hub, codes: Iterable[str], account_id: int | None, concerned: Callable[[Any], Any], values: Sequence[str]
+) -> list[int]:
+    """Orders with an open exception of these codes and a line that is concerned; walked by keyset, bounded."""
+    found: set[int] = set()
+    for chunk in chunks(values):
+        found.update(_walk(hub, codes, account_id, concerned(chunk)))
+    return sorted(found)
+
+
+def _walk(hub: Hub, codes: Iterable[str], account_id: int | None, concerned: Any) -> Iterator[int]:
+    x, lines = t.exceptions, t.order_lines
+    after = (0, 0)
+    where = [x.c.state.in_(("open", "snoozed")), x.c.code.in_(sorted(codes)), x.c.order_id.is_not(None), concerned]
+    if account_id is not None:
+        where.append(x.c.account_id == account_id)
+    for _ in range(_PAGES):
+        query = (
+            select(x.c.id, lines.c.line, x.c.order_id)
+            .join(lines, and_(lines.c.order_id == x.c.order_id))
+            .where(*where, tuple_(x.c.id, lines.c.line) > tuple_(*after))
+            .order_by(x.c.id, lines.c.line)
+            .limit(_PAGE)
+        )
+        with hub.read() as tx:
+            rows = tx.execute(query).all()
+        yield from (row.order_id for row in rows)
+        if len(rows) < _PAGE:
+            return
+        after = (rows[-1].id, rows[-1].line)
+
+
+def _listing(entry: Mapping[str, Any], path: str) -> Row:
+    _only(entry, ("external_sku", "sku", "quantity", "listed", "floor_price"), path)
+    floor = entry.get("floor_price")
+    return {
+        "external_sku": _text(entry, "external_sku", f"{path}.external_sku"),
+        "sku": _text(entry, "sku", f"{path}.sku"),
+        "quantity": _whole(entry, "quantity", f"{path}.quantity", least=1, most=1_000_000, default=1),
+        "listed": _flag(entry, "listed", path) if entry.get("listed") is not None else True,
+        "floor_price": None
+        if floor is None
+        else _whole(entry, "floor_price", f"{path}.floor_price", least=0, most=_MAX_PRICE),
+    }
+
+
+def _level(entry: Mapping[str, Any], path: str) -> Row:
+    _only(entry, ("sku", "on_hand", "buffer", "backorder"), path)
+    row: Row = {
+        "sku": _text(entry, "sku", f"{path}.sku"),
+        "on_hand": _whole(entry, "on_hand", f"{path}.on_hand", least=0, most=_MAX_UNITS),
+    }
+    if entry.get("buffer") is not None:
+        row["buffer"] = _whole(entry, "buffer", f"{path}.buffer", least=0, most=_MAX_UNITS)
+    if entry.get("backorder") is not None:
+        row["backorder"] = _flag(entry, "backorder", path)
+    return row
+
+
+def _empty(warehouse_id: int, sku: str) -> Row:
+    numbers = dict.fromkeys(("on_hand", "reserved", "buffer", "source_time", "moved_at", "updated_at"), 0)
+    return {"warehouse_id": warehouse_id, "sku": sku, "backorder": False, **numbers}
+
+
+def _object(body: bytes, names: Sequence[str]) -> Mapping[str, Any]:
+    told = parse_value(body)
+    if not isinstance(told, Mapping):
+        raise MappingError("type", "an object was expected")
+    _only(told, names, "")
+    return told
+
+
+def _only(entry: Any, names: Sequence[str], path: str) -> None:
+    """Refuse what nobody reads: a misspelt name must not become a default."""
+    if not isinstance(entry, Mapping):
+        raise MappingError("type", "an object was expected", path=path)
+    unknown = sorted(set(entry) - set(names))
+    if unknown:
+        raise MappingError(
+            "unknown_field", f"known are {', '.join(names)}", path=f"{path}.{unknown[0][:60]}".lstrip(".")
+        )
+
+
+def _entries(told: Mapping[str, Any], name: str) -> Sequence[Mapping[str, Any]]:
+    entries = told.get(name)
+    if not isinstance(entries, list) or not 1 <= len(entries) <= MAX_ENTRIES:
+        raise MappingError("entries", f"a list of 1 to {MAX_ENTRIES} was expected", path=name)
+    return entries
+
+
+def _text(entry: Mapping[str, Any], name: str, path: str) -> str:
+    value = entry.get(name)
+    if not isinstance(value, str) or not value.strip() or len(value) > 200:
+        raise MappingError("text", "text of 1 to 200 characters was expected", path=path)
+    return value
+
+
+def _whole(entry: Mapping[str, Any], name: str, path: str, *, least: int, most: int, default: int | None = None) -> int:
+    value = entry.get(name)
+    if value is None and default is not None:
+        return default
+    if type(value) is not int or not least <= value <= most:
+        raise MappingError("qty", f"a whole number from {least} to {most} was expected", path=path)
+    return value
+
+
+def _flag(entry: Mapping[str, Any], name: str, path: str) -> bool:
+    try:
+        return as_bool(entry[name])
+    except MappingError:
+        raise MappingError("bool", "true or false was expected", path=f"{path}.{name}") from None
+
+
+def _time(value: Any) -> datetime:
+    try:
+        return read_time(value, UTC)
+    except MappingError as error:
+        raise MappingError("time", error.detail, path="as_of") from None
+
+
+def _refuse_twice(keys: Sequence[tuple[str, ...]], path: str) -> None:
+    if len(set(keys)) != len(keys):
+        raise MappingError("duplicate", "one entry is there twice", path=path)
+
+
+def _sorted(rows: Sequence[Row]) -> list[Row]:
+    return sorted(rows, key=lambda row: (row["external_sku"], row["sku"]))

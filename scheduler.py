@@ -1,0 +1,152 @@
+"""The timed jobs and the process that fires them. Importing this starts nothing.
+
+A job is a function of the hub that does what is due and comes back; correctness never depends on how often or by whom it
+is called, because all work is rows and all claims are leases."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import structlog
+from apscheduler.executors.pool import ThreadPoolExecutor as Lanes
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from pipeline.absorb import absorb_all
+from pipeline.bootstrap import Hub
+from pipeline.dispatch import dispatch
+from pipeline.housekeeping import keep_house
+from pipeline.pull import pull_due
+from pipeline.settings import Settings
+from pipeline.settle import settle
+from pipeline.watch import watch_news, watch_stock
+
+log = structlog.get_logger(__name__)
+
+_TICK = 0.05
+# Stages gather for a moment, so that what comes together shares statements and one commit.
+_STAGE = 0.15
+
+
+@dataclass(frozen=True, slots=True)
+class Pools:
+    """Threads for network calls: reading accounts and asking warehouses, and sending."""
+
+    readers: ThreadPoolExecutor
+    senders: ThreadPoolExecutor
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One row of the table: what, how often (seconds), and the function that returns how much it did."""
+
+    name: str
+    every: Callable[[Settings], float]
+    run: Callable[[Hub, Pools], int]
+
+
+def _dispatch_all(hub: Hub, pools: Pools) -> int:
+    total = 0
+    for _ in range(1000):
+        done = dispatch(hub, settle, pool=pools.senders)
+        total += done
+        if done < hub.settings.senders * 4:
+            break
+    return total
+
+
+def _keep(hub: Hub, _pools: Pools) -> int:
+    keep_house(hub)
+    return 0
+
+
+JOBS = (
+    Job(
+        "pull", lambda s: max(_TICK, min(1.0, s.poll_seconds / 2)), lambda hub, pools: pull_due(hub, pool=pools.readers)
+    ),
+    Job("absorb", lambda _: _STAGE, lambda hub, _: absorb_all(hub, batches=1000)),
+    Job("dispatch", lambda _: _STAGE, _dispatch_all),
+    Job(
+        "news",
+        lambda s: max(_TICK, min(5.0, s.news_seconds / 4)),
+        lambda hub, pools: watch_news(hub, pool=pools.readers),
+    ),
+    Job(
+        "stock",
+        lambda s: max(_TICK, min(5.0, s.stock_seconds / 4)),
+        lambda hub, pools: watch_stock(hub, pool=pools.readers),
+    ),
+    Job("house", lambda _: 60.0, _keep),
+)
+
+
+@dataclass(slots=True)
+class Runner:
+    """A started scheduler with its pools."""
+
+    hub: Hub
+    timers: BackgroundScheduler
+    pools: Pools
+
+    def stop(self) -> None:
+        """Let running jobs finish, then stop."""
+        self.timers.shutdown(wait=True)
+        self.pools.readers.shutdown(wait=True)
+        self.pools.senders.shutdown(wait=True)
+
+
+def open_pools(settings: Settings) -> Pools:
+    return Pools(
+        readers=ThreadPoolExecutor(max_workers=settings.senders, thread_name_prefix="read"),
+        senders=ThreadPoolExecutor(max_workers=settings.senders, thread_name_prefix="send"),
+    )
+
+
+def start(hub: Hub) -> Runner:
+    """Fire every job of the table in this process until `stop`."""
+    pools = open_pools(hub.settings)
+    # A tick that finds the one before still at work is normal, not news.
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)
+    timers = BackgroundScheduler(executors={"default": Lanes(len(JOBS))}, timezone="UTC")
+    for job in JOBS:
+        timers.add_job(
+            _guarded,
+            "interval",
+            args=(job, hub, pools),
+            seconds=job.every(hub.settings),
+            id=job.name,
+            name=job.name,
+            max_instances=1,
+            coalesce=True,
+            misfire_grace_time=None,
+        )
+    timers.start()
+    return Runner(hub, timers, pools)
+
+
+def run_once(hub: Hub, *, seconds: float = 600.0) -> dict[str, int]:
+    """Do everything that is due now, stage after stage, until nothing is; returns how much each job did."""
+    pools = open_pools(hub.settings)
+    done = dict.fromkeys((job.name for job in JOBS), 0)
+    end = time.monotonic() + seconds
+    try:
+        while time.monotonic() < end:
+            moved = {job.name: job.run(hub, pools) for job in JOBS}
+            for name, number in moved.items():
+                done[name] += number
+            if not any(moved.values()):
+                return done
+        return done
+    finally:
+        pools.readers.shutdown(wait=True)
+        pools.senders.shutdown(wait=True)
+
+
+def _guarded(job: Job, hub: Hub, pools: Pools) -> None:
+    try:
+        job.run(hub, pools)
+    except Exception as error:  # noqa: BLE001 - the next tick tries again; a timer must not die
+        log.error("job_failed", job=job.name, error=type(error).__name__, code=getattr(error, "code", ""))

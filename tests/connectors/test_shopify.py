@@ -1,0 +1,500 @@
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from connectors import shopify
+from connectors._channel import Confirmation, Since
+from connectors._graphql import judge
+from connectors._shopify_order import MAPPING
+from domain.errors import ConfigError, HubError, MappingError, RefusedError, RetryableError, UnknownOutcomeError
+from domain.order import Order
+from normalizer.mapping import normalize
+from tests.wire.loopback import Loopback, reply
+from wire.budget import Budget
+from wire.signing import shopify_hmac
+from wire.strict_json import dump, parse_value, split_records
+
+from .side import Side, answering, documents, new_client, sample, session, since
+
+NOW = datetime(2026, 11, 21, 4, 0, tzinfo=UTC)
+PAGE = "shopify/orders_page.json"
+
+
+def settings(**given: Any) -> shopify.ShopifySettings:
+    return shopify.ShopifySettings(**{"base_url": "https://x.myshopify.com", "token": "shpat_secret-token", **given})
+
+
+def node(**changes: Any) -> dict[str, Any]:
+    value: dict[str, Any] = copy.deepcopy(split_records(sample(PAGE), "data.orders.nodes")[1][0][1])
+    value.update(changes)
+    return value
+
+
+def with_line(**changes: Any) -> dict[str, Any]:
+    value = node()
+    value["lineItems"]["nodes"][0].update(changes)
+    return value
+
+
+def read(value: dict[str, Any]) -> Order:
+    return normalize(value, MAPPING, zone=UTC, now=NOW)
+
+
+def bag(amount: str, currency: str = "USD") -> dict[str, Any]:
+    return {
+        "shopMoney": {"amount": amount, "currencyCode": currency},
+        "presentmentMoney": {"amount": "1", "currencyCode": "EUR"},
+    }
+
+
+# --- reading -------------------------------------------------------------------------------------------------------------
+
+
+def test_reads_an_order_in_shop_money() -> None:
+    order = read(node(totalShippingPriceSet=bag("5.00")))
+    amounts = order.amounts
+    assert (amounts.goods, amounts.freight, amounts.tax, amounts.discount, amounts.paid) == (5000, 500, 497, 0, 5997)
+    assert amounts.goods + amounts.freight + amounts.tax - amounts.discount == amounts.paid
+    assert order.consignee.street == "12 Elm St, Apt 3"
+    assert (order.status, order.payment, order.forbids_shipping) == ("pending_shipment", "paid", ())
+
+
+def test_presentment_money_is_never_read() -> None:
+    value = node()
+    for name in [name for name in value if name.endswith("Set")]:
+        value[name]["presentmentMoney"] = {"amount": "999999", "currencyCode": "JPY"}
+    assert read(value).amounts == read(node()).amounts
+
+
+def test_included_tax_is_not_added() -> None:
+    order = read(node(taxesIncluded=True, totalPriceSet=bag("55.00")))
+    assert order.amounts.tax == 0
+    assert [line.share for line in order.lines] == [None]
+
+
+def test_an_order_discount_is_told_line_by_line() -> None:
+    value = with_line(priceAfterAllDiscountsBeforeTaxesSet=bag("47.50"))
+    value.update(subtotalPriceSet=bag("47.50"), totalPriceSet=bag("57.47"))
+    order = read(value)
+    assert (order.lines[0].share, order.amounts.discount) == (250, 250)
+
+
+def test_without_shares_the_discount_lies_between_lines_and_subtotal() -> None:
+    order = read(node(subtotalPriceSet=bag("47.50"), totalPriceSet=bag("57.47")))
+    assert (order.lines[0].share, order.amounts.discount) == (None, 250)
+
+
+def test_a_subtotal_above_its_lines_is_refused() -> None:
+    with pytest.raises(MappingError, match="money"):
+        read(node(subtotalPriceSet=bag("50.01")))
+
+
+def test_yen_may_be_padded_but_not_fractional() -> None:
+    value = with_line(originalUnitPriceSet=bag("25.0", "JPY"), discountedTotalSet=bag("50", "JPY"))
+    value["currencyCode"] = "JPY"
+    for name, amount in (
+        ("totalPriceSet", "60.0"),
+        ("subtotalPriceSet", "50.0"),
+        ("totalTaxSet", "0"),
+        ("totalShippingPriceSet", "10"),
+    ):
+        value[name] = bag(amount, "JPY")
+    assert read(value).amounts.paid == 60
+    value["totalPriceSet"] = bag("60.5", "JPY")
+    with pytest.raises(MappingError, match="money"):
+        read(value)
+
+
+def test_removed_units_stay_as_a_cancelled_line_and_the_money_whole() -> None:
+    order = read(with_line(currentQuantity=1, unfulfilledQuantity=1))
+    kept, removed = order.lines
+    assert (kept.quantity, kept.state, removed.quantity, removed.state) == (1, "open", 1, "cancelled")
+    assert removed.external_id == f"{kept.external_id}#removed"
+    assert kept.amount + removed.amount == order.amounts.goods == 5000
+
+
+def test_a_line_removed_altogether_keeps_its_id() -> None:
+    order = read(with_line(currentQuantity=0, unfulfilledQuantity=0))
+    assert [(line.external_id, line.quantity, line.state) for line in order.lines] == [
+        ("gid://shopify/LineItem/111", 2, "cancelled")
+    ]
+
+
+@pytest.mark.parametrize("total", ["0.01", "0.03", "10.00", "99.99"])
+def test_splitting_removed_units_loses_no_cent(total: str) -> None:
+    order = read(
+        with_line(quantity=3, currentQuantity=2, discountedTotalSet=bag(total)) | {"subtotalPriceSet": bag("0.00")}
+    )
+    assert sum(line.amount for line in order.lines) == int(total.replace(".", ""))
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "payment"),
+    [
+        ({"displayFinancialStatus": "PENDING"}, "pending_payment", "unpaid"),
+        ({"displayFinancialStatus": "AUTHORIZED"}, "pending_payment", "unpaid"),
+        ({"displayFinancialStatus": "PARTIALLY_PAID"}, "pending_payment", "unpaid"),
+        ({"displayFinancialStatus": "PARTIALLY_REFUNDED"}, "pending_shipment", "paid"),
+        ({"displayFulfillmentStatus": "PARTIALLY_FULFILLED"}, "partially_shipped", "paid"),
+        ({"displayFulfillmentStatus": "FULFILLED"}, "shipped", "paid"),
+        ({"displayFulfillmentStatus": "FULFILLED", "closedAt": "2026-01-31T10:00:00Z"}, "completed", "paid"),
+        ({"cancelledAt": "2026-01-31T10:00:00Z"}, "closed", "paid"),
+        ({"displayFulfillmentStatus": "IN_PROGRESS"}, "pending_shipment", "paid"),
+    ],
+)
+def test_three_source_states_become_one(changes: dict[str, Any], status: str, payment: str) -> None:
+    order = read(node(**changes))
+    assert (order.status, order.payment) == (status, payment)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"displayFulfillmentStatus": "RESTOCKED"}, {"displayFulfillmentStatus": "NEW_ONE"}]
+)
+def test_an_unknown_status_may_not_ship(changes: dict[str, Any]) -> None:
+    assert "unknown_status" in read(node(**changes)).forbids_shipping
+
+
+@pytest.mark.parametrize(
+    ("entry", "flag"),
+    [
+        ({"status": "ON_HOLD"}, "on_hold"),
+        ({"status": "SCHEDULED"}, "scheduled"),
+        ({"requestStatus": "SUBMITTED"}, "fulfillment_service"),
+        ({"requestStatus": "ACCEPTED", "status": "IN_PROGRESS"}, "fulfillment_service"),
+    ],
+)
+def test_holds_and_other_services_forbid_shipping(entry: dict[str, Any], flag: str) -> None:
+    value = node()
+    value["fulfillmentOrders"]["nodes"][0].update(entry)
+    assert read(value).forbids_shipping == (flag,)
+
+
+def test_a_closed_fulfilment_order_forbids_nothing() -> None:
+    value = node()
+    value["fulfillmentOrders"]["nodes"][0].update(status="CLOSED", requestStatus="CLOSED")
+    assert read(value).forbids_shipping == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "flag"), [({"test": True}, "test_order"), ({"displayFinancialStatus": "REFUNDED"}, "refunded")]
+)
+def test_test_and_refunded_orders_do_not_ship(changes: dict[str, Any], flag: str) -> None:
+    assert flag in read(node(**changes)).forbids_shipping
+
+
+def test_more_lines_than_one_answer_holds_is_said_not_cut() -> None:
+    value = node()
+    value["lineItems"]["pageInfo"]["hasNextPage"] = True
+    with pytest.raises(MappingError, match="too_many_lines"):
+        read(value)
+
+
+def test_a_missing_address_is_left_to_the_checks() -> None:
+    assert read(node(shippingAddress=None)).consignee.street == ""
+
+
+# --- judging -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("code", "on_read", "on_write"),
+    [
+        ("THROTTLED", RetryableError, RetryableError),
+        ("ACCESS_DENIED", ConfigError, ConfigError),
+        ("MAX_COST_EXCEEDED", RefusedError, RefusedError),
+        ("INTERNAL_SERVER_ERROR", RetryableError, UnknownOutcomeError),
+        ("", RefusedError, RefusedError),
+    ],
+)
+def test_an_error_says_what_to_do_next(code: str, on_read: type[HubError], on_write: type[HubError]) -> None:
+    body = dump({"errors": [{"message": "m", "extensions": {"code": code}}]})
+    assert type(judge(body, writes=False, now=NOW)) is on_read
+    assert type(judge(body, writes=True, now=NOW)) is on_write
+
+
+@pytest.mark.parametrize("body", [b"", b"<html/>", b"{}", b"[]", b'{"data":null}', b"{broken"])
+def test_nothing_readable_is_never_no_orders(body: bytes) -> None:
+    assert isinstance(judge(body, writes=False, now=NOW), RetryableError)
+    assert isinstance(judge(body, writes=True, now=NOW), UnknownOutcomeError)
+
+
+def test_waits_as_long_as_the_bucket_needs() -> None:
+    budget = Budget(1000, 50)
+    until = shopify.learn_cost(budget, parse_value(sample("shopify/throttled.json")), NOW)
+    assert until == NOW + timedelta(seconds=(312 - 100) / 100)
+
+
+@pytest.mark.parametrize(
+    "value", [{}, [], {"extensions": {"cost": {"throttleStatus": {"restoreRate": "100"}}}}, {"extensions": None}]
+)
+def test_an_answer_without_costs_teaches_nothing(value: Any) -> None:
+    assert shopify.learn_cost(Budget(1000, 50), value, NOW) is None
+
+
+def test_settings_keep_their_secrets() -> None:
+    assert "shpat_secret" not in repr(settings())
+
+
+def test_a_tracking_link_needs_a_place_for_the_number() -> None:
+    with pytest.raises(ValueError, match="tracking"):
+        settings(tracking_url="https://t.example/")
+
+
+# --- pulling -------------------------------------------------------------------------------------------------------------
+
+
+def test_reads_every_order_page_by_page(side: Side) -> None:
+    placed = set(side.place("shopify", 20))
+    pages = list(shopify.pull(side.shopify(page_size=7), since()))
+    found = documents(pages)
+    assert placed <= {document.external_id for document in found}
+    assert all(parse_value(document.body)["id"] == document.external_id for document in found)
+    assert [page.next == "" for page in pages] == [False] * (len(pages) - 1) + [True]
+    stamps = [page.seen_to for page in pages if page.seen_to is not None]
+    assert stamps == sorted(stamps) and len(stamps) == len(pages)
+
+
+def test_resumes_at_every_page_without_losing_an_order(side: Side) -> None:
+    placed = set(side.place("shopify", 15))
+    account, window = side.shopify(page_size=4), since()
+    pages = list(shopify.pull(account, window))
+    for at, page in enumerate(pages[:-1]):
+        before = {document.external_id for document in documents(pages[: at + 1])}
+        after = {
+            document.external_id for document in documents(shopify.pull(account, replace(window, token=page.next)))
+        }
+        assert placed <= before | after
+
+
+def test_a_page_that_repeats_itself_is_no_progress(side: Side) -> None:
+    side.place("shopify", 20)
+    side.fault("shopify", "HubOrders", "repeat_page", 50)
+    with pytest.raises(RetryableError, match="paging_loop"):
+        list(shopify.pull(side.shopify(page_size=3), since()))
+
+
+def test_a_throttled_read_waits_and_goes_on(side: Side) -> None:
+    (ident,) = side.place("shopify")
+    side.fault("shopify", "HubOrder", "rate_limit")
+    assert [document.external_id for document in shopify.fetch(side.shopify(), [ident])] == [ident]
+
+
+def test_a_query_that_costs_too_much_asks_for_fewer() -> None:
+    asked: list[int] = []
+
+    def script(seen: Any, _connection: Any) -> bytes:
+        asked.append(parse_value(seen.body)["variables"]["first"])
+        if asked[-1] > 6:
+            return reply(200, dump({"errors": [{"message": "m", "extensions": {"code": "MAX_COST_EXCEEDED"}}]}))
+        return reply(200, sample(PAGE))
+
+    with Loopback(script) as server, new_client() as client:
+        account = session(settings(base_url=server.url, allow_private=True, page_size=25), client)
+        assert len(documents(shopify.pull(account, since()))) == 1
+    assert asked == [25, 12, 6]
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        (b"", RetryableError),
+        (b"<html>", RetryableError),
+        (b'{"data":{"orders":null}}', HubError),
+        (b'{"data":{"orders":{"nodes":[]}}}', RetryableError),
+        (b'{"data":{"orders":{"nodes":[],"pageInfo":{"hasNextPage":true,"endCursor":null}}}}', RetryableError),
+        (b'{"data":{"orders":{"pageInfo":{"hasNextPage":false}}}}', HubError),
+    ],
+)
+def test_a_list_that_is_no_list_fails_the_pull(body: bytes, error: type[HubError]) -> None:
+    with answering(body) as server, new_client() as client:
+        account = session(settings(base_url=server.url, allow_private=True), client)
+        with pytest.raises(error):
+            list(shopify.pull(account, since()))
+
+
+@pytest.mark.parametrize("status", [401, 402, 403, 404, 423])
+def test_a_shop_that_is_closed_to_us_stops_the_account(status: int) -> None:
+    with Loopback(lambda _seen, _connection: reply(status, b"{}")) as server, new_client() as client:
+        account = session(settings(base_url=server.url, allow_private=True), client)
+        with pytest.raises(ConfigError):
+            list(shopify.pull(account, since()))
+
+
+def test_an_order_nobody_knows_gives_no_document(side: Side) -> None:
+    assert shopify.fetch(side.shopify(), ["gid://shopify/Order/1"]) == ()
+
+
+def test_a_fetched_order_keeps_its_exact_bytes() -> None:
+    raw = b'{ "id" : "gid://shopify/Order/1", "note": "\\"order\\": {x}", "updatedAt":"2026-01-31T09:05:12Z" }'
+    body = b'{"extensions":{"order":{"a":1}},"data":{"order": ' + raw + b"}}"
+    with answering(body) as server, new_client() as client:
+        (document,) = shopify.fetch(
+            session(settings(base_url=server.url, allow_private=True), client), ["gid://shopify/Order/1"]
+        )
+    assert document.body == raw
+
+
+# --- confirming ----------------------------------------------------------------------------------------------------------
+
+
+def parcel(side: Side, ident: str, tracking: str, **changes: Any) -> Confirmation:
+    rows = side.row("shopify", ident)["lines"]
+    given: dict[str, Any] = {
+        "order_id": ident,
+        "package_key": tracking,
+        "tracking": tracking,
+        "carrier": "SF",
+        "lines": tuple((row["id"], row["quantity"]) for row in rows),
+        "whole_order": True,
+        "shipped_at": NOW,
+    }
+    return Confirmation(**{**given, **changes})
+
+
+def test_confirms_once_however_often_it_is_told(side: Side) -> None:
+    (ident,) = side.place("shopify")
+    account, told = side.shopify(), parcel(side, ident, "SF1")
+    assert shopify.find(account, told) is None
+    first = shopify.confirm(account, told)
+    assert first.reference.startswith("gid://shopify/Fulfillment/")
+    assert shopify.confirm(account, told) == first == shopify.find(account, told)
+    shipments = side.row("shopify", ident)["shipments"]
+    assert {each["tracking"] for each in shipments} == {"SF1"}
+    assert sum(line["quantity"] for each in shipments for line in each["lines"]) == sum(
+        units for _, units in told.lines
+    )
+
+
+def test_ships_from_two_locations_with_one_call_each(side: Side) -> None:
+    for ident in side.place("shopify", 80):
+        order = parse_value(shopify.fetch(side.shopify(), [ident])[0].body)
+        if len({each["assignedLocation"]["location"]["id"] for each in order["fulfillmentOrders"]["nodes"]}) > 1:
+            shopify.confirm(side.shopify(), parcel(side, ident, "SF2"))
+            assert len(side.row("shopify", ident)["shipments"]) == 2
+            assert shopify.find(side.shopify(), parcel(side, ident, "SF2")) is not None
+            return
+    pytest.fail("the sandbox made no order with two locations")
+
+
+def test_ships_a_part_and_then_the_rest(side: Side) -> None:
+    ident = next(i for i in side.place("shopify", 40) if side.row("shopify", i)["lines"][0]["quantity"] > 1)
+    whole = parcel(side, ident, "SF3", whole_order=False)
+    line, units = whole.lines[0]
+    part = replace(whole, lines=((line, 1),))
+    rest = replace(whole, tracking="SF4", lines=((line, units - 1), *whole.lines[1:]))
+    account = side.shopify()
+    shopify.confirm(account, part)
+    assert shopify.find(account, rest) is None
+    shopify.confirm(account, rest)
+    assert shopify.find(account, rest) is not None
+
+
+def test_units_that_nobody_can_fulfil_are_refused(side: Side) -> None:
+    (ident,) = side.place("shopify")
+    told = parcel(side, ident, "SF5")
+    account = side.shopify()
+    shopify.confirm(account, told)
+    with pytest.raises(RefusedError, match="not_fulfillable"):
+        shopify.confirm(account, replace(told, tracking="SF6"))
+
+
+def test_a_lost_answer_is_unknown_and_then_found(side: Side) -> None:
+    (ident,) = side.place("shopify")
+    told = parcel(side, ident, "SF7")
+    account = side.shopify()
+    side.fault("shopify", "HubShip", "drop_after_effect")
+    with pytest.raises(UnknownOutcomeError):
+        shopify.confirm(account, told)
+    assert shopify.find(account, told) is not None or len(side.row("shopify", ident)["shipments"]) == 1
+    shopify.confirm(account, told)
+    assert shopify.find(account, told) is not None
+
+
+def test_a_user_error_is_a_refusal() -> None:
+    order = node(fulfillments=[])
+    bodies = [dump({"data": {"order": order}}), sample("shopify/user_error.json")]
+    told = Confirmation(
+        order_id=order["id"],
+        package_key="p",
+        tracking="1Z",
+        carrier="UPS",
+        lines=(("gid://shopify/LineItem/111", 2),),
+        whole_order=True,
+        shipped_at=NOW,
+    )
+    with (
+        answering(*bodies) as server,
+        new_client() as client,
+        pytest.raises(RefusedError, match="not in an open state"),
+    ):
+        shopify.confirm(session(settings(base_url=server.url, allow_private=True), client), told)
+
+
+def test_an_order_on_hold_is_not_fulfilled() -> None:
+    order = node()
+    order["fulfillmentOrders"]["nodes"][0]["status"] = "ON_HOLD"
+    with pytest.raises(RefusedError, match="not_fulfillable"):
+        shopify.by_location(order, {"gid://shopify/LineItem/111": 1})
+
+
+def test_carriers_have_shopifys_names_or_our_link() -> None:
+    told = Confirmation(
+        order_id="1", package_key="p", tracking="T1", carrier="SF", lines=(), whole_order=True, shipped_at=NOW
+    )
+    link = settings(tracking_url="https://t.example/{tracking}")
+    assert shopify.tracking_info(link, told) == {"number": "T1", "company": "SF Express"}
+    other = replace(told, carrier="ZTO")
+    assert shopify.tracking_info(link, other) == {"number": "T1", "company": "中通快递", "url": "https://t.example/T1"}
+    assert shopify.tracking_info(settings(carriers={"ZTO": "ZTO Express"}), other)["company"] == "ZTO Express"
+
+
+# --- webhooks ------------------------------------------------------------------------------------------------------------
+
+BODY = b'{"id":5678901234567,"admin_graphql_api_id":"gid://shopify/Order/5678901234567","name":"#1001"}'
+
+
+@pytest.mark.parametrize("secret", ["new-secret", "old-secret"])
+def test_a_webhook_may_be_signed_with_the_secret_before(secret: str) -> None:
+    headers = {"X-Shopify-Hmac-Sha256": shopify_hmac(BODY, secret)}
+    shopify.verify(headers, BODY, settings(webhook_secret="new-secret", webhook_secret_old="old-secret"), NOW)
+
+
+def test_a_webhook_with_another_secret_is_refused() -> None:
+    headers = {"X-Shopify-Hmac-Sha256": shopify_hmac(BODY, "guess")}
+    with pytest.raises(RefusedError):
+        shopify.verify(headers, BODY, settings(webhook_secret="new-secret"), NOW)
+
+
+def test_without_a_secret_no_webhook_is_believed() -> None:
+    with pytest.raises(ConfigError):
+        shopify.verify({"X-Shopify-Hmac-Sha256": shopify_hmac(BODY, "")}, BODY, settings(), NOW)
+
+
+@pytest.mark.parametrize(
+    ("topic", "body", "ids"),
+    [
+        ("orders/updated", BODY, ("gid://shopify/Order/5678901234567",)),
+        ("orders/updated", b'{"id":5678901234567}', ("gid://shopify/Order/5678901234567",)),
+        (
+            "fulfillments/create",
+            b'{"id":1,"order_id":7,"admin_graphql_api_id":"gid://shopify/Fulfillment/1"}',
+            ("gid://shopify/Order/7",),
+        ),
+        ("refunds/create", b'{"id":1,"order_id":7}', ("gid://shopify/Order/7",)),
+        ("products/update", b'{"id":1}', ()),
+        ("orders/updated", b"[]", ()),
+    ],
+)
+def test_a_webhook_hints_at_its_order(topic: str, body: bytes, ids: tuple[str, ...]) -> None:
+    assert shopify.hints({"X-Shopify-Topic": topic, "X-Shopify-Webhook-Id": "w1"}, body) == ("w1", ids)
+
+
+def test_a_window_in_the_future_is_simply_empty(side: Side) -> None:
+    now = side.shopify().clock() + timedelta(days=300)
+    (page,) = shopify.pull(side.shopify(), Since(start=now, end=now + timedelta(hours=1)))
+    assert page.documents == () and page.next == ""
