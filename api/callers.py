@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Awaitable, Callable
 
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
@@ -36,13 +35,13 @@ async def caller_of(request: Request, scopes: frozenset[str]) -> Caller:
     return caller
 
 
-def allow(scopes: frozenset[str]) -> Callable[[Request], object]:
+def allow(scopes: frozenset[str]) -> Callable[[Request], Awaitable[Caller]]:
     """A dependency for routes: the caller, if its scope is one of these."""
-    return partial(_dependency, scopes=scopes)
 
+    async def check(request: Request) -> Caller:
+        return await caller_of(request, scopes)
 
-async def _dependency(request: Request, *, scopes: frozenset[str]) -> Caller:
-    return await caller_of(request, scopes)
+    return check
 
 
 def _bearer(request: Request) -> str:

@@ -33,7 +33,9 @@ _ALWAYS = (
     (b"strict-transport-security", b"max-age=31536000"),
 )
 _STRICT = b"default-src 'none'; frame-ancestors 'none'"
-_DOCS = b"default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+_DOCS = (
+    b"default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+)
 _DOCS_PATHS = ("/docs", "/redoc", "/static-offline-docs")
 
 _log = logging.getLogger("hub.api")
@@ -65,7 +67,7 @@ class Guard:
             body = await self._read(scope, receive)
             if body is not None:
                 await self._app(scope, _replay(body, receive), answer)
-        except Exception as error:  # noqa: BLE001 - the last wall: whatever it is, the caller hears a problem and no trace
+        except Exception as error:
             response = problem_of(error) or _internal(error, scope)
             if isinstance(error, RefusedError) and error.code in _CLOSING:
                 response.headers["Connection"] = "close"
@@ -75,6 +77,8 @@ class Guard:
 
     async def _read(self, scope: Scope, receive: Receive) -> bytes | None:
         """The decoded body; None when the caller went away before it was complete."""
+        if "\x00" in scope["path"] or b"%00" in scope["query_string"]:
+            raise RefusedError("zero_byte", "an address holds no zero byte")
         headers: list[tuple[bytes, bytes]] = list(scope["headers"])
         lengths = [value for name, value in headers if name == b"content-length"]
         chunked = any(name == b"transfer-encoding" for name, _ in headers)
@@ -159,7 +163,8 @@ def _headers(path: str) -> list[tuple[bytes, bytes]]:
 
 def _route(scope: Scope) -> str:
     """The route's template: a counter must not grow with what callers type."""
-    return str(getattr(scope.get("route"), "path", "")) or "none"
+    found = getattr(scope.get("route"), "path", "") or getattr(scope.get("endpoint"), "__name__", "")
+    return str(found) or "none"
 
 
 def _internal(error: Exception, scope: Scope) -> Response:

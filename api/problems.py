@@ -10,7 +10,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from domain.errors import HubError, MappingError, RetryableError
+from domain.errors import HubError, MappingError, RefusedError, RetryableError
 from pipeline.receipts import build_problem, document_problem, encode
 from pipeline.trouble import read_trouble
 
@@ -35,6 +35,7 @@ _STATUS = {
     "ambiguous_length": 400,
     "broken_encoding": 400,
     "cursor": 400,
+    "zero_byte": 400,
     "disk_full": 507,
 }
 # What the strict reader says about bytes that are no JSON of ours; a fault with a path is about the content.
@@ -68,7 +69,7 @@ def problem_of(error: Exception) -> Response | None:
     status = _STATUS.get(known.code) or (503 if isinstance(known, RetryableError) else 0)
     if status:
         return problem(status, known.code, known.detail)
-    if type(known).__name__ == "RefusedError":
+    if isinstance(known, RefusedError):
         return problem(422, known.code, known.detail)
     # A configuration that stops us is the operator's business: the caller hears that it is not its fault.
     return problem(503, "misconfigured", "the hub needs its operator")

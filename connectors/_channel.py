@@ -38,7 +38,8 @@ class Session:
     """One account at work: its settings, the shared client, its budget, the clock. `known` tells which of the given
     (external id, version, source time of the version) are stored already and settled, so that a list hit need not be
     read in detail again. `memory` holds what a channel keeps between two calls of this process and nowhere else (a
-    login's token); it is never shown and never stored."""
+    login's token); it is never shown and never stored. `takes` are the kinds of documents the hub absorbs: a channel
+    yields no others."""
 
     account: str
     settings: Any
@@ -47,6 +48,7 @@ class Session:
     clock: Callable[[], datetime]
     known: Callable[[Sequence[tuple[str, str, datetime]]], frozenset[str]] = lambda versions: frozenset()
     memory: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
+    takes: frozenset[str] = frozenset({"order"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

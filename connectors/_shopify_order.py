@@ -88,28 +88,22 @@ def nodes_of(record: Mapping[str, Any], name: str, *, cut: str) -> list[Mapping[
 
 
 def split_lines(order: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    """The order's lines. Units that an edit or a refund removed stay as a cancelled line of their own (`<id>#removed`), so
-    that the money of the checkout stays whole and they are never shipped."""
+    """The order's lines. Units that an edit or a refund removed stay as a cancelled line of their own (`<id>#removed`, after
+    the others, whose places do not change), so that the money of the checkout stays whole and they are never shipped."""
     lines: list[Mapping[str, Any]] = []
+    removed: list[Mapping[str, Any]] = []
     for node in nodes_of(order, "lineItems", cut="too_many_lines"):
         ordered, current = node.get("quantity"), node.get("currentQuantity")
         if type(ordered) is not int or type(current) is not int or not 0 <= current < ordered:
             lines.append(node)
             continue
-        bag = node.get("discountedTotalSet")
+        gone = {**node, "quantity": ordered - current, "whole": ordered, "removed": True}
         if current:
-            lines.append({**node, "quantity": current, "whole": ordered, "discountedTotalSet": bag})
-        suffix = "#removed" if current else ""
-        lines.append(
-            {
-                **node,
-                "id": f"{node.get('id')}{suffix}",
-                "quantity": ordered - current,
-                "whole": ordered,
-                "removed": True,
-            }
-        )
-    return lines
+            lines.append({**node, "quantity": current, "whole": ordered})
+            removed.append({**gone, "id": f"{node.get('id')}#removed"})
+        else:
+            lines.append(gone)
+    return [*lines, *removed]
 
 
 def _minor(record: Mapping[str, Any], name: str, currency: str) -> int:

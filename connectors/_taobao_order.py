@@ -16,7 +16,7 @@ from domain.errors import MappingError
 from domain.money import to_minor
 from domain.order import AfterSale, AfterSaleKind, LineState, OrderStatus
 from domain.states import AfterSaleState
-from normalizer.mapping import At, OrderMapping, fixed
+from normalizer.mapping import At, Both, OrderMapping, fixed
 from normalizer.readers import as_money, as_quantity, as_text, as_time, as_trimmed, read_time
 
 ZONE = ZoneInfo("Asia/Shanghai")
@@ -173,6 +173,22 @@ def _line_state(line: Mapping[str, Any]) -> LineState:
     return "open" if refund in _NO_REFUND else "after_sale"
 
 
+def _refunds(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The lines that carry a refund. Several refunds of one line follow each other: the line shows the newest."""
+    return [
+        line
+        for line in _lines(document)
+        if line.get("refund_id") and str(line.get("refund_status") or "") not in {"", "NO_REFUND"}
+    ]
+
+
+def _refundable(line: Mapping[str, Any]) -> int:
+    """What the line can give back at most. The trade does not say how much of it is asked for: the refund's record does."""
+    divided = _decimal(line.get("divide_order_fee"))
+    most = _decimal(line.get("total_fee")) if divided is None else divided
+    return 0 if most is None else to_minor(str(most), "CNY")
+
+
 def _phone(document: Mapping[str, Any]) -> str:
     return _either(_trade(document), "receiver_mobile", "receiver_phone").strip()
 
@@ -234,6 +250,16 @@ MAPPING = OrderMapping(
         "freight": At(f"{ROOT}.post_fee", as_money, 0),
         "discount": _discount,
         "paid": At(f"{ROOT}.payment", as_money),
+    },
+    after_sales=_refunds,
+    after_sale={
+        "external_id": At("refund_id"),
+        "kind": fixed("refund"),
+        "state": lambda line: AFTER_SALE_STATES.get(str(line.get("refund_status")), "requested"),
+        "amount": _refundable,
+        "lines": lambda line: ((_line_id(line), as_quantity(line.get("num"))),),
+        "source_status": At("refund_status", as_text, ""),
+        "source_time": Both(lambda document, _line: read_time(_trade(document).get("modified"), ZONE)),
     },
     status=At(f"{ROOT}.status"),
     statuses=STATUSES,

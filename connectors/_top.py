@@ -7,7 +7,7 @@ and the isp/isv families H/M; the full official error table was not found, so an
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, Protocol
 
@@ -16,6 +16,7 @@ from pydantic import SecretStr
 from domain.errors import ConfigError, HubError, MappingError, RefusedError, RetryableError, UnknownOutcomeError
 from wire.budget import Budget
 from wire.client import Client, Reply
+from wire.retry import read_with_retries
 from wire.signing import top_sign
 from wire.strict_json import parse_value
 
@@ -136,19 +137,23 @@ def send_top(
     settings: Credentials,
     client: Client,
     budget: Budget,
-    now: datetime,
+    clock: Callable[[], datetime],
     method: str,
     params: Mapping[str, str],
     *,
     writes: bool = False,
     keep_refusals: bool = False,
 ) -> Reply:
-    """One TOP call. Raises what `judge` says; with `keep_refusals` a business refusal and an unreadable document come back
-    as the reply they are, so that one bad order does not fail the page it is on."""
+    """One TOP call; a read is tried a few times within seconds, because a page of fifty details fails with any of them.
+    Raises what `judge` says; with `keep_refusals` a business refusal and an unreadable document come back as the reply
+    they are, so that one bad order does not fail the page it is on."""
 
     def judged(reply: Reply) -> HubError | None:
-        error = judge(reply.body, writes=writes, now=now)
+        error = judge(reply.body, writes=writes, now=clock())
         return None if keep_refusals and isinstance(error, RefusedError) else error
 
-    form = signed_form(settings, method, params, now)
-    return client.send("POST", settings.base_url, form=form, writes=writes, budget=budget, judge=judged)
+    def send() -> Reply:
+        form = signed_form(settings, method, params, clock())
+        return client.send("POST", settings.base_url, form=form, writes=writes, budget=budget, judge=judged)
+
+    return send() if writes else read_with_retries(send, sleep=client.sleep, clock=clock)

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from pydantic import Field, SecretStr
 
 from domain.carriers import spoken_code
-from domain.errors import ConfigError, MappingError, RefusedError, RetryableError, UnknownOutcomeError
+from domain.errors import ConfigError, HubError, MappingError, RefusedError, RetryableError, UnknownOutcomeError
 from normalizer.readers import read_time
 from wire.budget import Budget
 from wire.strict_json import parse_value, split_records
@@ -98,7 +98,11 @@ def pull(session: Session, since: Since) -> Iterator[Page]:
     while place is not None:
         if place.page == 0:
             place = replace(place, page=_count(session, place))
-        documents = _read_page(session, place, seen) if place.page else ()
+        documents, failed = _read_page(session, place, seen) if place.page else ((), None)
+        if failed is not None:
+            # What was read is kept, the place is not left: the next try asks only for what is still missing.
+            yield Page(documents=documents, next=place.token())
+            raise failed
         after = _after(place, end, minutes)
         done = place.stage == "trades" and place.page <= 1
         if documents or done or after is None:
@@ -132,7 +136,7 @@ def _list(session: Session, place: _Place, page: int, *, has_next: bool) -> byte
         "page_size": str(session.settings.page_size),
         "use_has_next": "true" if has_next else "false",
     }
-    return send_top(session.settings, session.client, session.budget, session.clock(), method, params).body
+    return send_top(session.settings, session.client, session.budget, session.clock, method, params).body
 
 
 def _count(session: Session, place: _Place) -> int:
@@ -154,13 +158,17 @@ def _inner(body: bytes, root: str) -> Mapping[str, Any]:
     return reply
 
 
-def _read_page(session: Session, place: _Place, seen: set[tuple[str, str]]) -> tuple[Document, ...]:
+def _read_page(
+    session: Session, place: _Place, seen: set[tuple[str, str]]
+) -> tuple[tuple[Document, ...], HubError | None]:
+    """The documents of one page, and the error that kept the others of it from being read."""
     _, root, path, _ = _METHODS[place.stage]
     value, records = split_records(_list(session, place, place.page, has_next=True), f"{root}.{path}", missing_ok=True)
     reply = value.get(root)
     if not records and not (isinstance(reply, Mapping) and type(reply.get("has_next")) is bool):
         raise RetryableError("records_missing", f"{root} without records and without has_next")
-    refunds = tuple(_refund_document(raw, record) for raw, record in records) if place.stage == "refunds" else ()
+    told = place.stage == "refunds" and "after_sale" in session.takes
+    refunds = tuple(_refund_document(raw, record) for raw, record in records) if told else ()
     wanted: dict[str, str] = {}
     for _, record in records:
         tid, modified = _text(record, "tid_str") or _text(record, "tid"), _text(record, "modified")
@@ -168,7 +176,8 @@ def _read_page(session: Session, place: _Place, seen: set[tuple[str, str]]) -> t
         if tid and ((tid, modified) not in seen or place.stage == "refunds"):
             seen.add((tid, modified))
             wanted.setdefault(tid, modified if place.stage == "trades" else "")
-    return (*refunds, *_details(session, _unknown(session, wanted)))
+    documents, failed = _details(session, _unknown(session, wanted))
+    return (*refunds, *documents), failed
 
 
 def _unknown(session: Session, wanted: Mapping[str, str]) -> dict[str, str]:
@@ -198,12 +207,22 @@ def _text(record: Any, name: str) -> str:
     return str(value) if isinstance(value, (str, int)) and not isinstance(value, bool) else ""
 
 
-def _details(session: Session, wanted: Mapping[str, str]) -> tuple[Document, ...]:
-    """The trades in full, some at a time: one call each is TOP's rule, and a page of fifty in a row would take a minute."""
+def _details(session: Session, wanted: Mapping[str, str]) -> tuple[tuple[Document, ...], HubError | None]:
+    """The trades in full, some at a time: one call each is TOP's rule, and a page of fifty in a row would take a minute. One
+    that cannot be read now does not keep the others from being stored."""
     if not wanted:
-        return ()
+        return (), None
+
+    def read(item: tuple[str, str]) -> Document | HubError:
+        try:
+            return _detail(session, *item)
+        except HubError as error:
+            return error
+
     with ThreadPoolExecutor(min(_READERS, len(wanted)), thread_name_prefix="taobao") as pool:
-        return tuple(pool.map(lambda item: _detail(session, *item), wanted.items()))
+        results = list(pool.map(read, wanted.items()))
+    documents = tuple(result for result in results if isinstance(result, Document))
+    return documents, next((result for result in results if isinstance(result, HubError)), None)
 
 
 def _detail(session: Session, tid: str, listed: str = "") -> Document:
@@ -222,12 +241,15 @@ def _fullinfo(session: Session, tid: str, *, keep_refusals: bool) -> bytes:
     params = {"tid": tid, "fields": _DETAIL_FIELDS, "include_oaid": "true"}
     method = "taobao.trade.fullinfo.get"
     settings, client, budget = session.settings, session.client, session.budget
-    return send_top(settings, client, budget, session.clock(), method, params, keep_refusals=keep_refusals).body
+    return send_top(settings, client, budget, session.clock, method, params, keep_refusals=keep_refusals).body
 
 
 def fetch(session: Session, ids: Sequence[str]) -> tuple[Document, ...]:
-    """Named trades, as `pull` would give them."""
-    return _details(session, dict.fromkeys(ids, ""))
+    """Named trades, as `pull` would give them; none of them when one cannot be read."""
+    documents, failed = _details(session, dict.fromkeys(ids, ""))
+    if failed is not None:
+        raise failed
+    return documents
 
 
 def confirm(session: Session, parcel: Confirmation) -> Confirmed:
@@ -253,7 +275,7 @@ def _send(session: Session, parcel: Confirmation, company: str, oids: Sequence[s
         params |= {"sub_tid": ",".join(oids), "is_split": "1"}
     method = "taobao.logistics.offline.send"
     try:
-        reply = send_top(session.settings, session.client, session.budget, session.clock(), method, params, writes=True)
+        reply = send_top(session.settings, session.client, session.budget, session.clock, method, params, writes=True)
     except RefusedError:
         if _shows(session, parcel.order_id, parcel.tracking, oids or [line for line, _ in parcel.lines]):
             return ""

@@ -21,6 +21,7 @@ from normalizer.mapping import OrderMapping
 from wire.auth import Bearer
 from wire.budget import Budget
 from wire.client import Reply
+from wire.retry import read_with_retries
 from wire.strict_json import split_records
 
 from ._channel import Capabilities, Channel, Confirmation, Confirmed, Document, Page, Session, Settings, Since
@@ -169,7 +170,7 @@ def _list(session: Session, place: _Place) -> list[tuple[bytes, Any]]:
         "take": session.settings.page_size,
         "skip": place.skip,
     }
-    return split_records(_call(session, ORDERS, {"options": options}, writes=False).body, "data.orders.items")[1]
+    return split_records(_read(session, {"options": options}).body, "data.orders.items")[1]
 
 
 def fetch(session: Session, ids: Sequence[str]) -> tuple[Document, ...]:
@@ -182,7 +183,14 @@ def fetch(session: Session, ids: Sequence[str]) -> tuple[Document, ...]:
 
 def _named(session: Session, codes: Sequence[str]) -> list[tuple[bytes, Any]]:
     options = {"filter": {"code": {"in": list(codes)}}, "take": max(1, len(codes))}
-    return split_records(_call(session, ORDERS, {"options": options}, writes=False).body, "data.orders.items")[1]
+    return split_records(_read(session, {"options": options}).body, "data.orders.items")[1]
+
+
+def _read(session: Session, variables: Mapping[str, Any]) -> Reply:
+    """The list query, tried a few times within seconds."""
+    return read_with_retries(
+        lambda: _call(session, ORDERS, variables, writes=False), sleep=session.client.sleep, clock=session.clock
+    )
 
 
 def _call(session: Session, document: str, variables: Mapping[str, Any], *, writes: bool) -> Reply:

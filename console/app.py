@@ -42,6 +42,7 @@ def create_console(hub: Hub) -> Starlette:
         get("/exceptions", pages.show_exceptions),
         get("/exceptions/counts", pages.show_counts),
         post("/exceptions/bulk", actions.act_on_many),
+        get("/exceptions/{ref}", pages.find_exception),
         post("/exceptions/{ref}", actions.act_on_exception),
         get("/orders", pages.show_orders),
         get("/orders/{number}", pages.show_order),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlencode
 
 from starlette.responses import JSONResponse, Response
 
@@ -88,6 +89,12 @@ def _detail(visit: Visit, view: Mapping[str, str], at: str, rows: list[dict[str,
     chosen = exception_detail(visit.hub, at) if at else None
     asked = visit.request.query_params.get("then", "")[:40]
     return {"view": view, "chosen": chosen, "advance": following[0] if following else asked}
+
+
+def find_exception(visit: Visit) -> Response:
+    """The address people paste into a chat."""
+    ref = visit.request.path_params["ref"][:40]
+    return go(visit, "/exceptions" if ref == "bulk" else f"/exceptions?{urlencode({'at': ref})}")
 
 
 def show_counts(visit: Visit) -> Response:

@@ -67,9 +67,11 @@ def render(language: str, template: str, values: Mapping[str, Any]) -> str:
 def minor(amount: int, currency: str) -> str:
     """Major units as text; minor units as they are when the currency is unknown."""
     try:
-        return from_minor(amount, currency)
+        text = from_minor(amount, currency)
     except MappingError:
         return str(amount)
+    units, point, fraction = text.partition(".")
+    return f"{int(units):,}{point}{fraction}" if units != "-0" else text
 
 
 def money(amount: int, currency: str) -> Markup:

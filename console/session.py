@@ -6,6 +6,7 @@ session was ended - is asked of the database each time (promises.md S13)."""
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import secrets
 from dataclasses import dataclass, replace
@@ -56,14 +57,19 @@ class Signer:
     secret: bytes
 
     def seal(self, salt: str, value: Any) -> str:
-        return URLSafeSerializer(self.secret, salt=f"hub.console.{salt}").dumps(value)
+        return str(self._serializer(salt).dumps(value))
 
     def open(self, salt: str, text: str) -> Any:
         """The value that was sealed, None for anything else."""
         try:
-            return URLSafeSerializer(self.secret, salt=f"hub.console.{salt}").loads(text)
+            return self._serializer(salt).loads(text)
         except BadData:
             return None
+
+    def _serializer(self, salt: str) -> URLSafeSerializer:
+        return URLSafeSerializer(
+            self.secret, salt=f"hub.console.{salt}", signer_kwargs={"digest_method": hashlib.sha256}
+        )
 
     def csrf(self, session: Session) -> str:
         """The token that every form of this session carries: another session's, or an older one's, does not fit."""

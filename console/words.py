@@ -64,6 +64,11 @@ PROBLEMS: Mapping[str, str] = {
     "unabsorbable": "Document cannot be stored",
     "not_a_record": "Document is not a record",
     "id_mismatch": "Document names another order",
+    "json": "Document cannot be read",
+    "encoding": "Document cannot be read",
+    "no_lines": "Document has no lines",
+    "duplicate_line": "Document gives a line twice",
+    **dict.fromkeys(("type", "text", "number", "time", "money", "missing", "bool"), "Field cannot be read"),
 }
 STATES: Mapping[str, str] = {
     "pending_payment": "awaiting payment",
@@ -157,11 +162,14 @@ EVENTS: Mapping[str, str] = {
     "review_cancel": "cancelled by a person",
     "review_dismiss": "dismissed by a person",
     "pushed": "pushed to the warehouse",
-    "accepted": "accepted by the warehouse",
-    "shipped": "shipped",
+    "push_unknown": "outcome of the push unknown",
+    "shipped": "package shipped",
     "confirmed": "tracking sent home",
+    "cancel": "cancel",
     "cancelled": "cancelled",
-    "cancel_asked": "warehouse asked to cancel",
+    "cancel_refused": "warehouse refused the cancel",
+    "intercept": "asked to stop",
+    "unknown_status": "unknown status from the warehouse",
 }
 FIELDS: Mapping[str, str] = {
     "name": "name",
@@ -174,6 +182,8 @@ FIELDS: Mapping[str, str] = {
     "street": "street",
     "postcode": "postcode",
     "email": "e-mail",
+    "company": "company",
+    "phone_extension": "extension",
 }
 ANSWERS: Mapping[str, str] = {
     "not_found": "There is no such thing.",
@@ -185,10 +195,7 @@ ANSWERS: Mapping[str, str] = {
     "when": "Say until when.",
     "done": "Done.",
     "resolved": "Resolved.",
-    "still_open": "Still open",
-    "signed_out": "You are signed out.",
     "key_unknown": "This key is not known, or may not sign in here.",
-    "too_many": "Too many tries: wait a minute.",
 }
 TABLES = (PROBLEMS, STATES, CHECKS, EVENTS, FIELDS, ANSWERS)
 

@@ -111,8 +111,9 @@ class StockLevel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Callback:
-    """What the warehouse sends us. `verify(headers, query, body, settings, now)` raises RefusedError on a bad signature; `news` reads one body into a list of
-    events; `reply(error)` is the exact answer it expects (None = success): status, content type, body."""
+    """What the warehouse sends us. `verify(headers, query, body, settings, now)` raises RefusedError on a bad signature;
+    `news` reads one body into a list of events; `reply(error)` is the exact answer it expects (None = success): status,
+    content type, body."""
 
     verify: Callable[[Mapping[str, str], Mapping[str, str], bytes, Any, datetime], None]
     news: Callable[[bytes], tuple[ShippingNews, ...]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -21,8 +22,8 @@ from .bootstrap import Hub
 from .console_views import exception_id, mask_consignee, open_detail, show_exceptions
 from .corrections import CONSIGNEE_FIELDS
 from .dossier import RECORD, Dossier, load_dossiers
-from .exceptional import LASTING
-from .review import _NOT_WAIVABLE, Action, id_of_number
+from .review import id_of_number
+from .views import actions_for
 from .workspace import load_orders, open_workspace, write_workspace
 
 HIDDEN = ("name", "phone", "street", "email")
@@ -30,7 +31,13 @@ _EVENTS = 100
 _VERSIONS = 5
 _SHOWN_CHARACTERS = 12_000
 _DIFF_LINES = 120
+_LONG_DIGITS = re.compile(r"\d{5,}")
 _OVER = frozenset({"shipped", "completed", "closed"})
+
+
+def mask_remark(text: object) -> str:
+    """A remark without the long numbers people write into it: they are phones."""
+    return _LONG_DIGITS.sub("***", str(text or ""))
 
 
 def exception_detail(hub: Hub, ref: str) -> Row:
@@ -46,7 +53,7 @@ def exception_detail(hub: Hub, ref: str) -> Row:
         shown |= {"problems": problems, "facts": {name: _plain(value) for name, value in detail.items()}}
         shown |= {"decision": None, "history": [], "fields": [], "suggestions": [], "lines": [], "verdicts": {}}
         if row["order_id"] is None:
-            return shown | {"actions": _document_actions(row), "ship_to": {}}
+            return shown | {"actions": actions_for(row), "ship_to": {}}
         dossier = load_dossiers(tx, hub.vault, [row["order_id"]], lock=False)[row["order_id"]]
         ship_to = dossier.private.get("ship_to") or dossier.private.get("consignee") or {}
         decisions = _decisions(hub, tx, dossier.id, 1)
@@ -60,25 +67,13 @@ def exception_detail(hub: Hub, ref: str) -> Row:
             "decision": decisions[0] if decisions else None,
             "history": _newest_events(tx, dossier.id, 8),
         }
-        shown |= {name: str(dossier.private.get(name) or "") for name in ("buyer_message", "seller_memo")}
+        shown |= {name: mask_remark(dossier.private.get(name)) for name in ("buyer_message", "seller_memo")}
     return shown
 
 
-def order_actions(row: Mapping[str, Any], status: str) -> tuple[Action, ...]:
-    """What a person can do about an open exception of an order."""
-    if row["state"] == "resolved":
-        return ()
-    actions: list[Action] = [] if row["code"] in LASTING else ["fix"]
-    if row["code"] not in _NOT_WAIVABLE:
-        actions.append("release")
-    actions.append("retry")
-    if row["code"] in LASTING:
-        actions.append("dismiss")
-    return (*actions, "cancel") if status not in _OVER else tuple(actions)
-
-
-def _document_actions(row: Mapping[str, Any]) -> tuple[Action, ...]:
-    return () if row["state"] == "resolved" else ("retry", "dismiss")
+def order_actions(row: Mapping[str, Any], status: str) -> tuple[str, ...]:
+    """What a person can do about an exception of an order in this status."""
+    return tuple(action for action in actions_for(row) if action != "cancel" or status not in _OVER)
 
 
 def _plain(value: Any) -> str:
@@ -207,6 +202,7 @@ def order_detail(hub: Hub, number: str) -> Row:
                 ],
                 "packages": [_package(dossier, row) for _, row in sorted(dossier.packages.items())],
                 "after_sales": sorted(dossier.after_sales.values(), key=lambda row: int(row["id"])),
+                "releasable": any("release" in actions_for(row) for row in exceptions),
                 "exceptions": show_exceptions(hub, tx, exceptions),
                 "decisions": _decisions(hub, tx, order_id, 3),
                 "documents": _versions(tx, order),
@@ -214,7 +210,7 @@ def order_detail(hub: Hub, number: str) -> Row:
                 "whole": broken_link(events, order_id, order["event_seq"], order["event_hash"]) is None,
                 "open": order["status"] not in _OVER and order["cancelled_at"] is None,
             }
-            | {name: dossier.private.get(name) or "" for name in ("buyer_message", "seller_memo", "seller_flag")}
+            | {name: mask_remark(dossier.private.get(name)) for name in ("buyer_message", "seller_memo", "seller_flag")}
             | {name: dossier.private.get(name) or [] for name in ("forbids", "notes", "corrections", "waived")}
         )
 

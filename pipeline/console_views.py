@@ -137,11 +137,13 @@ def _show(hub: Hub, row: Row, order: Row | None, accounts: Mapping[int, str]) ->
         name: row[name] for name in ("code", "state", "assignee", "opened_at", "snoozed_until", "resolved_at")
     }
     shown |= {"resolved_by": row["resolved_by"], "resolution": row["resolution"], "ref": exception_ref(row["id"])}
-    shown |= {"account": accounts.get(row["account_id"], ""), "order": None, "buyer": "", "subject": row["subject"]}
+    shown |= {"account": accounts.get(row["account_id"], ""), "order": None, "buyer": "", "document": ""}
     if order is not None:
         private = open_private(hub, order)
         shown["order"] = {name: order[name] for name in ("number", "external_id", "status", "currency", "paid")}
-        shown["buyer"] = mask_name(_ship_to(private).get("name", ""))
+        shown["buyer"] = mask_name(str(_ship_to(private).get("name") or ""))
+    elif row["order_id"] is None:
+        shown["document"] = str(open_detail(hub, row).get("external_id", ""))
     return shown
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Connection, select
@@ -32,7 +33,17 @@ _PARTNER_ROOMS = (
     "number external_id status source_status payment currency version account blocked cancelled revision tags amounts "
     "placed_at paid_at created_at updated_at lines consignee verdicts accepted fulfilments packages after_sales exceptions"
 ).split()
-_PARTNER_EXCEPTION = ("id", "code", "state", "problems", "suggestions", "opened_at", "resolved_at")
+_PARTNER_EXCEPTION = (
+    "id",
+    "code",
+    "state",
+    "order",
+    "external_id",
+    "problems",
+    "suggestions",
+    "opened_at",
+    "resolved_at",
+)
 
 
 def order_id_of(hub: Hub, number: str, *, partner_id: int | None = None) -> int:
@@ -97,8 +108,13 @@ def partner_order(hub: Hub, order_id: int) -> dict[str, Any]:
     """The same for the partner who sent it: no decision, no documents, no events, nobody's name."""
     view = order_view(hub, order_id)
     told = {name: view[name] for name in _PARTNER_ROOMS}
-    told["exceptions"] = [{name: row[name] for name in _PARTNER_EXCEPTION} for row in view["exceptions"]]
+    told["exceptions"] = [partner_exception(row) for row in view["exceptions"]]
     return told
+
+
+def partner_exception(row: Mapping[str, Any]) -> dict[str, Any]:
+    """An exception as the partner whose order it is may see it."""
+    return {name: row[name] for name in _PARTNER_EXCEPTION}
 
 
 def _people(dossier: Dossier, reveal: bool) -> dict[str, Any]:

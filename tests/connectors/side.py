@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,9 +34,14 @@ def clock() -> datetime:
     return datetime.now(UTC)
 
 
-def new_client() -> Client:
-    """A client that may talk to loopback and never gives a host up."""
-    return Client(limits=Limits(connect=5, read=5, total=10), allow_private=True, breaker=BreakerRule(failures=10_000))
+def new_client(sleep: Callable[[float], None] = lambda _seconds: None) -> Client:
+    """A client that may talk to loopback, never gives a host up and, unless told otherwise, waits for nothing."""
+    return Client(
+        limits=Limits(connect=5, read=5, total=10),
+        allow_private=True,
+        sleep=sleep,
+        breaker=BreakerRule(failures=10_000),
+    )
 
 
 def plenty() -> Budget:
@@ -109,7 +115,7 @@ def running(**options: Any) -> Iterator[Side]:
     """A sandbox for one test file."""
     with (
         sandbox.start(seed="connectors", mix="plain", tempo=0.1, hang_seconds=0.3, **options) as box,
-        new_client() as client,
+        new_client(time.sleep) as client,
     ):
         yield Side(box, client)
 

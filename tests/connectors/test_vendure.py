@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from connectors import vendure
 from connectors._channel import Confirmation, Session, Since
@@ -46,7 +47,7 @@ def account(shop: Shopkeeper) -> Iterator[Session]:
         settings = vendure.VendureSettings(
             base_url=f"{server.url}/admin-api",
             username="hub",
-            password="secret-password",
+            password=SecretStr("secret-password"),
             allow_private=True,
             page_size=10,
         )
@@ -100,7 +101,7 @@ def test_every_state_has_a_meaning(state: str, status: str) -> None:
 def test_an_authorised_payment_is_money_only_where_the_owner_says_so() -> None:
     value = order(1, state="PaymentAuthorized")
     assert read(value).payment == "unpaid"
-    trusting = vendure.VendureSettings(base_url="http://x", username="u", password="p", ship_authorized=True)
+    trusting = vendure.VendureSettings(base_url="http://x", username="u", password=SecretStr("p"), ship_authorized=True)
     assert normalize(value, vendure.CHANNEL.mapping_of(trusting), zone=UTC, now=NOW).payment == "paid"
 
 

@@ -1,5 +1,5 @@
-"""What every warehouse target promises, whoever writes it. A target brings `tests/fixtures/<name>/`: `settings.json` (as for channels)
-and `news/*` (bodies that `read_news` understands)."""
+"""What every warehouse target promises, whoever writes it. A target brings `tests/fixtures/<name>/`: `settings.json` (as for
+channels) and `news/*` (bodies that `read_news` understands)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from domain.errors import HubError, RefusedError, UnknownOutcomeError
 from domain.states import FulfilmentState
 from outbound._warehouse import Session, Warehouse, warehouses
 from tests.connectors.side import FIXTURES, answering, new_client, plenty
-from tests.outbound.test_qimen import shipment
+from tests.outbound.shipments import shipment
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 ALL = sorted(warehouses().values(), key=lambda warehouse: warehouse.name)

@@ -1,0 +1,132 @@
+"""Orders: posted by partners, listed, looked at, cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from pydantic import AwareDatetime
+from starlette.concurrency import run_in_threadpool
+from starlette.routing import Route
+
+from pipeline.access import Caller
+from pipeline.bootstrap import Hub
+from pipeline.desk import cancel_external, cancel_number
+from pipeline.intake import Intake
+from pipeline.order_view import by_external, order_id_of, order_view, partner_order
+from pipeline.posts import Reply
+from pipeline.views import list_orders
+
+from .callers import CANCELLERS, PARTNERS, READERS, allow, caller_of, hub_of, idempotency_key
+from .documents import REASON, body, problems
+from .problems import MEDIA
+
+router = APIRouter(prefix="/v1/orders", tags=["orders"])
+Reader = Annotated[Caller, Depends(allow(READERS))]
+Canceller = Annotated[Caller, Depends(allow(CANCELLERS))]
+Ours = Annotated[Hub, Depends(hub_of)]
+Status = Literal["pending_payment", "pending_shipment", "partially_shipped", "shipped", "completed", "closed"]
+Text = Annotated[str, Query(max_length=200)]
+Cursor = Annotated[str, Query(max_length=400, description="`next` of the page before")]
+Limit = Annotated[int, Query(ge=1, le=200)]
+
+
+async def raw_body(request: Request) -> bytes:
+    """The bytes as sent (decoded once): the pipeline's strict reader reads them."""
+    return await request.body()
+
+
+Raw = Annotated[bytes, Depends(raw_body)]
+
+
+async def post_order(request: Request) -> Response:
+    """Take one order in; the answer comes after the commit."""
+    caller = await caller_of(request, PARTNERS)
+    key, intake = idempotency_key(request), _intake(request)
+    return _answer(await asyncio.wrap_future(intake.enqueue(caller, key, await request.body())))
+
+
+async def post_orders(request: Request) -> Response:
+    """Take up to 500 orders in; taking a large body apart must not hold up the others."""
+    caller = await caller_of(request, PARTNERS)
+    key, intake = idempotency_key(request), _intake(request)
+    enqueue = partial(intake.enqueue, caller, key, await request.body(), many=True)
+    return _answer(await asyncio.wrap_future(await run_in_threadpool(enqueue)))
+
+
+HOT_ROUTES = (
+    Route("/v1/orders", post_order, methods=["POST"]),
+    Route("/v1/orders:batch", post_orders, methods=["POST"]),
+)
+
+
+def _intake(request: Request) -> Intake:
+    intake: Intake = request.app.state.intake
+    return intake
+
+
+def _answer(reply: Reply) -> Response:
+    headers = {"Idempotent-Replayed": "true"} if reply.replayed else None
+    media = MEDIA if reply.status >= 400 else "application/json"
+    return Response(reply.body, reply.status, headers, media)
+
+
+@router.get("", responses=problems())
+def get_orders(
+    caller: Reader,
+    hub: Ours,
+    account: Text = "",
+    status: Status | None = None,
+    updated_since: AwareDatetime | None = None,
+    search: Text = "",
+    cursor: Cursor = "",
+    limit: Limit = 50,
+) -> dict[str, Any]:
+    """Orders by last change, the oldest first. Follow `next` to the end; then start again with `updated_since` set to
+    `resume`. A page may be short and still have a `next`. An order that changed meanwhile comes twice: the higher
+    `revision` is the newer one."""
+    page = list_orders(
+        hub,
+        partner_id=caller.partner_id,
+        account=account,
+        status=status or "",
+        updated_since=updated_since,
+        search=search,
+        after_cursor=cursor,
+        limit=limit,
+    )
+    return {"orders": page.rows, "next": page.next or None, "resume": page.resume}
+
+
+@router.get("/by-external/{account}/{external_id:path}", responses=problems(404))
+def get_order_by_external(caller: Reader, hub: Ours, account: str, external_id: str) -> dict[str, Any]:
+    """One order by its source's own id."""
+    return _show(hub, caller, by_external(hub, account, external_id, partner_id=caller.partner_id))
+
+
+@router.post(
+    "/by-external/{account}/{external_id:path}/cancel",
+    responses=problems(404, 409),
+    openapi_extra=body(REASON, required=False),
+)
+def post_cancel_by_external(caller: Canceller, hub: Ours, raw: Raw, account: str, external_id: str) -> dict[str, Any]:
+    """Cancel by the source's id. An order that has not come yet will be stored closed when it comes (`number` is "")."""
+    return cancel_external(hub, caller, account, external_id, raw)
+
+
+@router.get("/{number}", responses=problems(404))
+def get_order(caller: Reader, hub: Ours, number: str) -> dict[str, Any]:
+    """One order by its number, in any of the styles people type."""
+    return _show(hub, caller, order_id_of(hub, number, partner_id=caller.partner_id))
+
+
+@router.post("/{number}/cancel", responses=problems(404, 409), openapi_extra=body(REASON, required=False))
+def post_cancel(caller: Canceller, hub: Ours, raw: Raw, number: str) -> dict[str, Any]:
+    """Cancel an order: at once before its push, afterwards as a question to the warehouse. Twice is the same as once."""
+    return cancel_number(hub, caller, number, raw)
+
+
+def _show(hub: Hub, caller: Caller, order_id: int) -> dict[str, Any]:
+    return order_view(hub, order_id) if caller.staff else partner_order(hub, order_id)

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from domain.errors import MappingError
+from outbound import qimen
+from outbound._qimen_news import read_news
+from tests.connectors.side import Side, sample
+from wire.safe_xml import build
+
+from .shipments import at, goods, tree, wait_until_shipped
+
+
+def test_asks_for_news_and_reads_them(side: Side) -> None:
+    place, parcel = at(side), goods(side)
+    assert qimen.news(place, parcel.code, "") is None
+    qimen.send(place, parcel)
+    told = wait_until_shipped(place, parcel.code)
+    assert (told.state, told.reference) == ("shipped", parcel.code)
+    assert all(each.carrier == "SF" and each.tracking for each in told.parcels)
+    packed = [line for each in told.parcels for line in each.lines]
+    assert sum(line.quantity for line in packed) == 2 and {line.line_ref for line in packed} == {"1"}
+
+
+def test_the_same_news_asked_twice_is_one_event(side: Side) -> None:
+    place, parcel = at(side), goods(side)
+    qimen.send(place, parcel)
+    assert wait_until_shipped(place, parcel.code).event_id == wait_until_shipped(place, parcel.code).event_id
+
+
+def test_reads_a_final_confirm() -> None:
+    (told,) = read_news(sample("qimen/deliveryorder_confirm.request.xml"))
+    assert (told.reference, told.event_id, told.state, told.final) == ("HUB-DO-0001", "WMS-DO-77001-1", "shipped", True)
+    (parcel,) = told.parcels
+    assert (parcel.tracking, parcel.carrier, parcel.weight_grams, parcel.package_code) == (
+        "SF1234567890123",
+        "SF",
+        520,
+        "PKG-1",
+    )
+    assert [(line.line_ref, line.sku, line.quantity) for line in parcel.lines] == [("1", "SKU-1001-RED-L", 2)]
+    assert told.source_time == datetime(2026, 11, 21, 7, 0, tzinfo=UTC)
+
+
+def test_an_intermediate_confirm_is_not_the_end() -> None:
+    (told,) = read_news(sample("qimen/deliveryorder_confirm.partial.request.xml"))
+    assert (told.state, told.final) == ("picking", False)
+    assert told.parcels[0].lines[0].line_ref == "2"  # the item code stands on one line only
+
+
+def confirm(**changes: Any) -> bytes:
+    value = tree(sample("qimen/deliveryorder_confirm.request.xml"))
+    head = {**value["deliveryOrder"], **changes}
+    packages = {"package": [{**each, "items": {"item": each["items"]}} for each in value["packages"]]}
+    return build("request", {"deliveryOrder": head, "packages": packages})
+
+
+def test_delivered_but_intermediate_is_not_the_end() -> None:
+    (told,) = read_news(confirm(confirmType="1"))
+    assert (told.state, told.final) == ("picking", False)
+
+
+@pytest.mark.parametrize(
+    ("status", "state", "final"),
+    [
+        ("ACCEPT", "accepted", False),
+        ("EXCEPTION", "exception", False),
+        ("CANCELED", "cancelled", True),
+        ("REJECT", "rejected", True),
+        ("CANCELEDFAIL", "", False),
+        ("CLOSED", "", False),
+        ("NEVER_SEEN", "", False),
+    ],
+)
+def test_a_status_is_told_and_never_guessed(status: str, state: str, final: bool) -> None:
+    (told,) = read_news(confirm(status=status))
+    assert (told.state, told.final, told.source_status) == (state, final, status)
+
+
+def test_one_parcel_without_items_holds_what_the_lines_say() -> None:
+    value = tree(sample("qimen/deliveryorder_confirm.request.xml"))
+    (package,) = value["packages"]
+    bare = {k: v for k, v in package.items() if k != "items"}
+    lines = {
+        "orderLine": [
+            {"orderLineNo": "1", "itemCode": "A", "actualQty": "2"},
+            {"orderLineNo": "2", "itemCode": "B", "actualQty": "0"},
+        ]
+    }
+    (told,) = read_news(
+        build("request", {"deliveryOrder": value["deliveryOrder"], "packages": {"package": bare}, "orderLines": lines})
+    )
+    assert [(line.line_ref, line.quantity) for line in told.parcels[0].lines] == [("1", 2)]
+
+
+def test_an_item_on_two_lines_without_a_number_is_not_guessed() -> None:
+    items = {"item": {"itemCode": "A", "quantity": "1"}}
+    lines = {"orderLine": [{"orderLineNo": "1", "itemCode": "A"}, {"orderLineNo": "2", "itemCode": "A"}]}
+    head = {"deliveryOrderCode": "X", "status": "DELIVERED"}
+    package = {"package": {"logisticsCode": "SF", "expressCode": "T", "items": items}}
+    (told,) = read_news(build("request", {"deliveryOrder": head, "packages": package, "orderLines": lines}))
+    assert told.parcels[0].lines[0].line_ref == ""
+
+
+def test_reads_a_batch_confirm_order_by_order() -> None:
+    orders = [
+        {"deliveryOrder": {"deliveryOrderCode": code, "status": "DELIVERED", "outBizCode": f"B{code}"}}
+        for code in ("A", "B")
+    ]
+    told = read_news(build("request", {"orders": {"order": orders}}))
+    assert [(each.reference, each.event_id) for each in told] == [("A", "BA"), ("B", "BB")]
+
+
+def test_reads_progress_reported_or_asked() -> None:
+    (reported,) = read_news(sample("qimen/orderprocess_report.request.xml"))
+    asked = read_news(sample("qimen/orderprocess_query.response.xml"))
+    assert (reported.state, reported.detail) == ("picking", "拣货完成")
+    assert [each.state for each in asked] == ["accepted", "picking"]
+    assert reported.event_id == asked[1].event_id
+
+
+def test_progress_never_says_shipped() -> None:
+    order, process = {"orderCode": "X"}, {"processStatus": "DELIVERED", "operateTime": "2026-11-21 13:20:00"}
+    (told,) = read_news(build("request", {"order": order, "process": process}))
+    assert (told.state, told.source_status) == ("", "DELIVERED")
+
+
+@pytest.mark.parametrize(
+    ("tree_", "code"),
+    [
+        ({"deliveryOrder": {"status": "DELIVERED"}}, "id"),
+        ({"order": {"orderId": "1"}, "process": {"processStatus": "PICK"}}, "id"),
+        ({"items": {"item": {}}}, "unknown_message"),
+        ({"deliveryOrder": {"deliveryOrderCode": "X", "operateTime": "yesterday"}}, "time"),
+        (
+            {
+                "deliveryOrder": {"deliveryOrderCode": "X"},
+                "packages": {"package": {"items": {"item": {"itemCode": "A", "quantity": "-1"}}}},
+            },
+            "qty",
+        ),
+    ],
+)
+def test_unreadable_news_are_an_exception_with_its_reason(tree_: Any, code: str) -> None:
+    with pytest.raises(MappingError) as raised:
+        read_news(build("request", tree_))
+    assert raised.value.code == code
