@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 import time
@@ -34,7 +35,7 @@ def main() -> None:
 @app.command()
 def apply(file: Path, as_json: Json = False) -> None:
     """Load accounts, warehouses, partners, keys, listings and stock from a TOML or CSV file. Applied twice, it changes nothing."""
-    from pipeline.apply import apply_file  # noqa: PLC0415
+    from pipeline.apply import apply_file
 
     with _hub() as hub:
         _print(apply_file(hub, file).changed, as_json)
@@ -43,7 +44,7 @@ def apply(file: Path, as_json: Json = False) -> None:
 @app.command()
 def check(as_json: Json = False) -> None:
     """Validate the configuration and try every connection."""
-    from pipeline.connections import check_connections  # noqa: PLC0415
+    from pipeline.connections import check_connections
 
     with _hub() as hub:
         results = check_connections(hub)
@@ -53,19 +54,36 @@ def check(as_json: Json = False) -> None:
 
 
 @app.command()
-def serve(port: int = 8000, host: str = "127.0.0.1", workers: bool = True) -> None:
+def serve(
+    port: int = 8000,
+    host: str = "127.0.0.1",
+    workers: Annotated[bool, typer.Option(help="also run the timed jobs in this process")] = True,
+    docs: Annotated[bool, typer.Option(help="offer the API documentation at /docs")] = True,
+) -> None:
     """One process: API, console, scheduler and workers."""
-    from pipeline.serve import run_server  # noqa: PLC0415
+    import uvicorn
 
-    raise typer.Exit(run_server(host, port, workers))
+    import scheduler
+    from api.app import create_app
+    from console.app import create_console
+
+    with _hub() as hub:
+        site = create_app(hub, docs=docs)
+        site.mount("/", create_console(hub))
+        runner = scheduler.start(hub) if workers else None
+        try:
+            uvicorn.run(site, host=host, port=port, log_level="warning", access_log=False, server_header=False)
+        finally:
+            if runner is not None:
+                runner.stop()
 
 
 @app.command()
 def sync(account: str = typer.Argument(""), once: bool = typer.Option(False, "--once"), as_json: Json = False) -> None:
     """Read one account (or all that are due) now and absorb what comes."""
-    from pipeline.absorb import absorb_all  # noqa: PLC0415
-    from pipeline.directory import read_directory  # noqa: PLC0415
-    from pipeline.pull import pull_due  # noqa: PLC0415
+    from pipeline.absorb import absorb_all
+    from pipeline.directory import read_directory
+    from pipeline.pull import pull_due
 
     with _hub() as hub:
         while True:
@@ -83,7 +101,7 @@ def sync(account: str = typer.Argument(""), once: bool = typer.Option(False, "--
 @app.command()
 def work(once: bool = typer.Option(False, "--once"), as_json: Json = False) -> None:
     """Run the timed jobs in this process; with --once until nothing is due."""
-    import scheduler  # noqa: PLC0415
+    import scheduler
 
     with _hub() as hub:
         if once:
@@ -104,22 +122,20 @@ def orders(
     status: str = "", account: str = "", search: str = "", after: str = "", limit: int = 50, as_json: Json = False
 ) -> None:
     """List orders, newest change last."""
-    from pipeline.views import list_orders  # noqa: PLC0415
+    from pipeline.views import list_orders
 
     with _hub() as hub:
-        page = list_orders(
-            hub, status=status or None, account=account or None, search=search or None, after=after or None, limit=limit
-        )
+        page = list_orders(hub, status=status, account=account, search=search, after_cursor=after, limit=limit)
     _print(page, as_json)
 
 
 @app.command()
 def exceptions(code: str = "", state: str = "open", after: str = "", limit: int = 50, as_json: Json = False) -> None:
     """List exceptions."""
-    from pipeline.views import list_exceptions  # noqa: PLC0415
+    from pipeline.views import list_exceptions
 
     with _hub() as hub:
-        page = list_exceptions(hub, state=state, code=code or None, after=after or None, limit=limit)
+        page = list_exceptions(hub, state=state, code=code, after=after, limit=limit)
     _print(page, as_json)
 
 
@@ -136,11 +152,11 @@ def demo(
 ) -> None:
     """Run the whole life of N orders against a sandbox and compare the ledgers of both ends with the hub."""
     if serve:
-        from bench.showcase import run_showcase  # noqa: PLC0415
+        from bench.showcase import run_showcase
 
         run_showcase(orders=orders, seed=seed, faults=faults, port=port)
         return
-    from bench.demo import run_demo  # noqa: PLC0415
+    from bench.demo import run_demo
 
     with _busy(f"{orders} orders, faults: {faults}"):
         report = run_demo(orders=orders, seed=seed, faults=faults, mix=mix, database=database)
@@ -166,13 +182,18 @@ def _hub() -> _Opened:
 
 
 def _busy(what: str) -> Progress:
-    progress = Progress(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=screen, transient=True)
+    progress = Progress(
+        SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=screen, transient=True
+    )
     progress.add_task(what, total=None)
     return progress
 
 
 def _print(value: Any, as_json: bool) -> None:
-    text = json.dumps(value, ensure_ascii=False)
+    text = json.dumps(
+        dataclasses.asdict(value) if dataclasses.is_dataclass(value) and not isinstance(value, type) else value,
+        ensure_ascii=False,
+    )
     if as_json:
         sys.stdout.write(text + "\n")
     else:

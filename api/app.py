@@ -40,7 +40,8 @@ def create_app(hub: Hub, *, docs: bool = True, slow_after: float = SLOW_AFTER_S)
     app.router.routes.extend(orders.HOT_ROUTES)
     for room in (orders, exceptions, supply, inbound, figures):
         app.include_router(room.router)
-    app.add_middleware(Guard, count=counters.count, slow_after=slow_after)
+    templates = {route.endpoint: route.path for route in orders.HOT_ROUTES}
+    app.add_middleware(Guard, count=counters.count, templates=templates, slow_after=slow_after)
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]
     return app
 

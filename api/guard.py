@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from starlette.responses import Response
@@ -42,12 +42,18 @@ _log = logging.getLogger("hub.api")
 
 
 class Guard:
-    """ASGI middleware. `count` hears of every answer: route, method, status."""
+    """ASGI middleware. `count` hears of every answer: route, method, status; `templates` names the plain routes'
+    endpoints, which the framework does not."""
 
     def __init__(
-        self, app: ASGIApp, *, count: Callable[[str, str, int], None], slow_after: float = SLOW_AFTER_S
+        self,
+        app: ASGIApp,
+        *,
+        count: Callable[[str, str, int], None],
+        templates: Mapping[Any, str],
+        slow_after: float = SLOW_AFTER_S,
     ) -> None:
-        self._app, self._count, self._slow_after = app, count, slow_after
+        self._app, self._count, self._templates, self._slow_after = app, count, templates, slow_after
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -60,7 +66,7 @@ class Guard:
             if message["type"] == "http.response.start":
                 started = True
                 message["headers"] = [*message.get("headers", ()), *_headers(scope["path"])]
-                self._count(_route(scope), scope["method"], message["status"])
+                self._count(self._route(scope), scope["method"], message["status"])
             await send(message)
 
         try:
@@ -74,6 +80,11 @@ class Guard:
             if started:
                 raise
             await response(scope, receive, answer)
+
+    def _route(self, scope: Scope) -> str:
+        """The route's template: a counter must not grow with what callers type."""
+        template = getattr(scope.get("route"), "path", "") or self._templates.get(scope.get("endpoint"), "")
+        return str(template) or "none"
 
     async def _read(self, scope: Scope, receive: Receive) -> bytes | None:
         """The decoded body; None when the caller went away before it was complete."""
@@ -161,17 +172,17 @@ def _headers(path: str) -> list[tuple[bytes, bytes]]:
     return [*_ALWAYS, (b"content-security-policy", policy)]
 
 
-def _route(scope: Scope) -> str:
-    """The route's template: a counter must not grow with what callers type."""
-    found = getattr(scope.get("route"), "path", "") or getattr(scope.get("endpoint"), "__name__", "")
-    return str(found) or "none"
-
-
 def _internal(error: Exception, scope: Scope) -> Response:
     # The text of an error may hold what was sent: its type and where it happened are enough to find it.
     where = error.__traceback__
     while where is not None and where.tb_next is not None:
         where = where.tb_next
     place = f"{where.tb_frame.f_code.co_filename}:{where.tb_lineno}" if where is not None else ""
-    _log.error("request failed: %s at %s, %s %s", type(error).__name__, place, scope["method"], _route(scope))
+    _log.error(
+        "request failed: %s at %s, %s %s",
+        type(error).__name__,
+        place,
+        scope["method"],
+        getattr(scope.get("route"), "path", ""),
+    )
     return problem(500, "internal", "an unexpected error; it has been recorded")

@@ -40,6 +40,7 @@ _STATUS = {
 }
 # What the strict reader says about bytes that are no JSON of ours; a fault with a path is about the content.
 _MALFORMED = frozenset({"json", "encoding", "depth", "number", "string_too_long", "duplicate_key"})
+_NOTHING = "there is nothing here, or it is not yours"
 _TITLES = {"unauthenticated": "No valid API key", "not_found": "Not found"}
 
 
@@ -67,6 +68,9 @@ def problem_of(error: Exception) -> Response | None:
         status, body = document_problem(known, malformed=known.code in _MALFORMED and not known.path)
         return _send(status, body)
     status = _STATUS.get(known.code) or (503 if isinstance(known, RetryableError) else 0)
+    if status == HTTPStatus.NOT_FOUND:
+        # One text for everything that is not there and everything that is not yours (P21).
+        return problem(status, "not_found", _NOTHING)
     if status:
         return problem(status, known.code, known.detail)
     if isinstance(known, RefusedError):
@@ -86,7 +90,7 @@ async def _on_http(_: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     code = {404: "not_found", 405: "method_not_allowed"}.get(status, f"http_{status}")
     headers = error.headers if isinstance(error, HTTPException) else None
-    return problem(status, code, "there is nothing here" if status == HTTPStatus.NOT_FOUND else "", headers)
+    return problem(status, code, _NOTHING if status == HTTPStatus.NOT_FOUND else "", headers)
 
 
 async def _on_validation(_: Request, error: Exception) -> Response:

@@ -93,7 +93,7 @@ def run_demo(
         stack.callback(close_hub, hub)
         configure(hub, box)
         port = stack.enter_context(serving(hub))
-        call(box, "hub", _introduction(box, port))
+        call(box, "hub", introduction(box, port))
         runner = scheduler.start(hub)
         stack.callback(runner.stop)
         began = time.monotonic()
@@ -160,7 +160,9 @@ def serving(hub: Hub, port: int = 0) -> Iterator[int]:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", port))
         listener.listen(128)
-        config = uvicorn.Config(create_app(hub), log_level="warning", access_log=False, lifespan="on")
+        config = uvicorn.Config(
+            create_app(hub), log_level="warning", access_log=False, server_header=False, lifespan="on"
+        )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True, name="api")
         thread.start()
@@ -242,7 +244,7 @@ def _until_accounted(hub: Hub, box: Running, orders: int, *, end: float) -> tupl
     return compare(hub, box), time.monotonic()
 
 
-def _introduction(box: Running, port: int) -> dict[str, Any]:
+def introduction(box: Running, port: int) -> dict[str, Any]:
     return {
         "url": f"http://127.0.0.1:{port}",
         "taobao_account": ACCOUNTS["taobao"],
@@ -361,7 +363,7 @@ def _untold(
     codes: list[str],
 ) -> str:
     """Everything a warehouse has must have left, and every parcel must be told or explained."""
-    waiting = [document["code"] for document in live if document["state"] not in {"DELIVERED"}]
+    waiting = [document["code"] for document in live if document["state"] != "DELIVERED"]
     if waiting:
         return f"not shipped yet: {waiting}"
     states = dict(order.packages) if order else {}

@@ -11,12 +11,14 @@ from sqlalchemy import Connection
 from connectors._channel import Channel, channels
 from domain.errors import ConfigError
 from domain.facts import Sender, WarehouseInfo
+from normalizer.mapping import OrderMapping
 from outbound._warehouse import Warehouse, warehouses
 from rules.language import default_ruleset
 from rules.language import load as load_ruleset
 from rules.ruleset import Ruleset
 from storage import directory as stored
 from storage.times import maybe_moment
+from storage.vault import Vault
 
 from .bootstrap import Hub
 
@@ -33,6 +35,7 @@ class Account:
     state: str
     options: Mapping[str, Any]
     sender: Sender
+    mapping: OrderMapping
     stamp: int
 
 
@@ -76,23 +79,23 @@ def read_directory(hub: Hub, tx: Connection) -> Directory:
     stamp = stored.directory_stamp(tx)
     known = hub.memory.get("directory")
     if not isinstance(known, Directory) or known.stamp != stamp:
-        known = hub.memory["directory"] = _read(tx, stamp)
+        known = hub.memory["directory"] = _read(tx, hub.vault, stamp)
     return known
 
 
-def _read(tx: Connection, stamp: tuple[int, ...]) -> Directory:
+def _read(tx: Connection, vault: Vault, stamp: tuple[int, ...]) -> Directory:
     partners = {row["id"]: row for row in stored.load_partners(tx)}
     targets = {row["id"]: _target(row) for row in stored.load_warehouses(tx)}
     armed = stored.armed_ruleset(tx)
     return Directory(
         stamp=stamp,
-        accounts={row["id"]: _account(row, partners.get(row["partner_id"])) for row in stored.load_accounts(tx)},
+        accounts={row["id"]: _account(vault, row, partners.get(row["partner_id"])) for row in stored.load_accounts(tx)},
         targets=targets,
         ruleset=load_ruleset(armed["document"].encode()) if armed else default_ruleset(),
     )
 
 
-def _account(row: Mapping[str, Any], partner: Mapping[str, Any] | None) -> Account:
+def _account(vault: Vault, row: Mapping[str, Any], partner: Mapping[str, Any] | None) -> Account:
     channel = channels().get(row["channel"])
     if channel is None:
         raise ConfigError("channel_unknown", f"account {row['name']}: there is no channel {row['channel']}")
@@ -120,8 +123,16 @@ def _account(row: Mapping[str, Any], partner: Mapping[str, Any] | None) -> Accou
         state=row["state"],
         options=options,
         sender=sender,
+        mapping=_mapping(vault, row, channel),
         stamp=row["updated_at"],
     )
+
+
+def _mapping(vault: Vault, row: Mapping[str, Any], channel: Channel) -> OrderMapping:
+    if channel.mapping_for is None:
+        return channel.mapping
+    values = vault.open_json(stored.ACCOUNT_SETTINGS, row["id"], row["settings"])
+    return channel.mapping_of(channel.settings.model_validate(values))
 
 
 def _names(values: list[str] | None) -> frozenset[str] | None:

@@ -22,7 +22,7 @@ def read_order(account: Account, body: bytes, now: datetime) -> Order:
     parsed = parse(body)
     if not isinstance(parsed.value, dict):
         raise MappingError("not_a_record", "an order is a JSON object")
-    order = normalize(parsed.value, account.channel.mapping, zone=account.channel.zone, now=now)
+    order = normalize(parsed.value, account.mapping, zone=account.channel.zone, now=now)
     return replace(order, notes=(*order.notes, *parsed.flags)) if parsed.flags else order
 
 

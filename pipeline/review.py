@@ -25,9 +25,9 @@ from .cancel import cancel_order, put_tombstone
 from .corrections import read_correction
 from .dossier import Dossier
 from .exceptional import LASTING, clear_exceptions, open_codes
-from .plan import plan_order, refresh_status
+from .plan import refresh_status
 from .reading import newest_content
-from .take_order import frozen
+from .take_order import read_again
 from .workspace import Workspace, load_goods, load_orders, open_workspace, write_workspace
 
 Action = Literal["fix", "release", "retry", "cancel", "dismiss"]
@@ -235,11 +235,12 @@ def _replan(ws: Workspace, dossier: Dossier) -> None:
         return
     account = ws.directory.accounts[dossier.order["account_id"]]
     order = newest_content(ws, dossier, account)
-    wanted = {(account.id, line.external_sku) for line in order.lines}
-    load_goods(ws, wanted, {line["sku"] for line in dossier.fulfilment_lines.values()})
-    for number, line in enumerate(order.lines):
-        dossier.lines[number]["external_sku"] = line.external_sku
-    plan_order(ws, dossier, frozen(dossier, order), account)
+    load_goods(
+        ws,
+        {(account.id, line.external_sku) for line in order.lines},
+        {line["sku"] for line in dossier.fulfilment_lines.values()},
+    )
+    read_again(ws, dossier, account)
 
 
 def _cancel(ws: Workspace, dossier: Dossier, *, actor: str, why: str) -> None:

@@ -40,6 +40,7 @@ def channel_session(hub: Hub, account: Account, *, settled_after: timedelta) -> 
         budget=budget,
         clock=hub.clock,
         known=known,
+        memory=hub.memory.setdefault(f"channel:{account.id}:{account.stamp}", {}),
     )
 
 

@@ -20,9 +20,8 @@ from .cancel import cancel_answered
 from .dispatch import Outcome
 from .dossier import Dossier
 from .exceptional import raise_exception
-from .plan import plan_order, refresh_status, release_units, set_state
-from .reading import newest_content
-from .take_order import frozen
+from .plan import refresh_status, release_units, set_state
+from .take_order import read_again
 from .workspace import Workspace, exception_row, load_goods, load_orders, open_workspace, write_workspace
 
 _NOT_AN_ATTEMPT = frozenset(
@@ -181,7 +180,7 @@ def _replan(ws: Workspace, dossier: Dossier) -> None:
     account = ws.directory.accounts[dossier.order["account_id"]]
     # Stock moves of this dossier count before its own plan is made anew.
     ws.keep(dossier)
-    plan_order(ws, dossier, frozen(dossier, newest_content(ws, dossier, account)), account)
+    read_again(ws, dossier, account)
 
 
 def _stop_target(ws: Workspace, row: Row, error: ConfigError) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import asdict, replace
 
-from domain.allocation import allocate
+from domain.allocation import allocate, split_units
 from domain.errors import HubError
 from domain.numbers import order_number
 from domain.order import AfterSale, Consignee, Line, Order
@@ -21,6 +21,7 @@ from .directory import Account
 from .dossier import Dossier
 from .exceptional import clear_exceptions, raise_exception
 from .plan import KNOWN_OUTSIDE, drop_plan, plan_order
+from .reading import newest_content
 from .workspace import Workspace
 
 _SHIPPED_ELSEWHERE = frozenset({"shipped", "completed"})
@@ -43,6 +44,13 @@ def take_order(ws: Workspace, account: Account, order: Order, inbox_id: int, *, 
     _newer_version(ws, dossier, account, order, inbox_id)
     ws.keep(dossier)
     return known, "done"
+
+
+def read_again(ws: Workspace, dossier: Dossier, account: Account) -> None:
+    """Check and decide a stored order anew from what its source said last and what a person corrected since."""
+    order = aligned(dossier, newest_content(ws, dossier, account))
+    _write_content(ws, dossier, account, order, dossier.order["inbox_id"])
+    plan_order(ws, dossier, frozen(dossier, order), account)
 
 
 def person_hashes(vault: Vault, account_id: int, order: Order) -> dict[str, bytes | None]:
@@ -96,12 +104,12 @@ def _new_dossier(ws: Workspace, account: Account, order: Order, inbox_id: int) -
 
 
 def _newer_version(ws: Workspace, dossier: Dossier, account: Account, order: Order, inbox_id: int) -> None:
-    order = apply_corrections(order, dossier.private.get("corrections", []))
+    order = aligned(dossier, apply_corrections(order, dossier.private.get("corrections", [])))
     changes = _changes(dossier, order)
     moved = order.source_status != dossier.order["source_status"]
-    _write_content(ws, dossier, account, order, inbox_id)
-    if "consignee" in changes:
+    if "consignee" in changes and dossier.order["status"] != "pending_payment":
         dossier.private["address_changed"] = True
+    _write_content(ws, dossier, account, order, inbox_id)
     if changes or moved:
         dossier.note(
             f"account:{account.name}", "changed", what=changes, source_status=order.source_status, version=order.version
@@ -143,21 +151,9 @@ def _must_stop(dossier: Dossier, order: Order, changes: list[str]) -> bool:
 
 
 def _write_content(ws: Workspace, dossier: Dossier, account: Account, order: Order, inbox_id: int) -> None:
-    """Bring the rows to what the source now says. Money is allocated when lines or totals are new, and only then."""
+    """Bring the rows to what the source now says. `order` is aligned with the stored lines."""
     amounts = order.amounts
-    if _money_key(order) != dossier.private.get("money"):
-        order = _allocated(order)
-        dossier.private["money"] = _money_key(order)
-        kept = dossier.lines
-        dossier.lines = {}
-        for number, line in enumerate(order.lines):
-            dossier.lines[number] = _line_row(dossier.id, number, line, kept.get(number))
-        for number in range(len(order.lines), len(kept)):
-            dossier.lines[number] = kept[number] | {"state": "cancelled"}
-    else:
-        for number, line in enumerate(order.lines):
-            dossier.lines[number]["state"] = line.state
-            dossier.lines[number]["title"] = line.title
+    _write_lines(dossier, order)
     dossier.order |= {
         "source_status": order.source_status,
         "payment": order.payment,
@@ -188,6 +184,76 @@ def _write_content(ws: Workspace, dossier: Dossier, account: Account, order: Ord
     }
     for after_sale in order.after_sales:
         _write_after_sale(ws, dossier, after_sale)
+
+
+def _write_lines(dossier: Dossier, order: Order) -> None:
+    """Money is allocated when lines or totals are new. Units that only went away, and whatever happens after a parcel left,
+    re-spread nothing: what stays keeps the figures it was frozen with, to the unit."""
+    key = _money_key(order)
+    if key == dossier.private.get("money"):
+        for number, line in enumerate(order.lines):
+            dossier.lines[number] |= {"state": line.state, "title": line.title}
+        return
+    dossier.private["money"] = key
+    if dossier.lines and (dossier.packages or _only_less(dossier, order)):
+        for number, line in enumerate(order.lines):
+            old = dossier.lines.get(number)
+            dossier.lines[number] = _line_row(dossier.id, number, line, None) if old is None else _less_of(old, line)
+        return
+    kept = dossier.lines
+    dossier.lines = {
+        number: _line_row(dossier.id, number, line, kept.get(number))
+        for number, line in enumerate(_allocated(order).lines)
+    }
+
+
+def aligned(dossier: Dossier, order: Order) -> Order:
+    """The order with its lines at the numbers they were stored under: a source may list them in another order, add some
+    (they come last) or drop some (they stay, cancelled)."""
+    told = {line.external_id: line for line in order.lines}
+    lines = [
+        told[row["external_id"]] if row["external_id"] in told else _gone(row)
+        for _, row in sorted(dossier.lines.items())
+    ]
+    stored = {row["external_id"] for row in dossier.lines.values()}
+    lines += [line for line in order.lines if line.external_id not in stored]
+    return order if lines == list(order.lines) else replace(order, lines=tuple(lines))
+
+
+def _gone(row: Row) -> Line:
+    return Line(
+        external_id=row["external_id"],
+        external_sku=row["external_sku"],
+        quantity=row["quantity"],
+        unit_price=0,
+        amount=0,
+        share=0,
+        title=row["title"],
+        state="cancelled",
+    )
+
+
+def _only_less(dossier: Dossier, order: Order) -> bool:
+    """No new line, no unit more, and every line that kept its units kept its price."""
+    for number, line in enumerate(order.lines):
+        row = dossier.lines.get(number)
+        if row is None or line.quantity > row["quantity"]:
+            return False
+        if line.state != "cancelled" and line.quantity == row["quantity"] and line.amount != row["amount"]:
+            return False
+    return any(
+        line.state == "cancelled" or line.quantity < dossier.lines[n]["quantity"] for n, line in enumerate(order.lines)
+    )
+
+
+def _less_of(row: Row, line: Line) -> Row:
+    """The stored line with the units that are left, each with its frozen share."""
+    changed = row | {"state": line.state, "title": line.title}
+    if line.state == "cancelled" or line.quantity >= row["quantity"]:
+        return changed
+    for name in ("amount", "discount", "freight", "tax", "paid"):
+        changed[name] = sum(split_units(row[name], row["quantity"])[: line.quantity])
+    return changed | {"quantity": line.quantity}
 
 
 def _allocated(order: Order) -> Order:

@@ -8,7 +8,7 @@ export function startKeys(queue) {
   function press(key) {
     const target = document.querySelector(`[data-key="${CSS.escape(key)}"]`);
     if (!target) return false;
-    if (target.matches("details")) { target.open = true; target.querySelector('[aria-invalid], input:not([type="hidden"])')?.focus(); }
+    if (target.matches("details")) { target.open = true; (target.querySelector("[aria-invalid]") ?? target.querySelector('input:not([type="hidden"])'))?.focus(); }
     else if (target.matches("input, select")) { target.focus(); target.select?.(); }
     else target.click();
     return true;

@@ -138,18 +138,13 @@ def open_house(url: str, folder: Path) -> House:
         },
     }
     names = ("acme", "zeta")
+    own = [{"name": f"{n}-api", "channel": "standard", "partner": n, "settings": {"base_url": ""}} for n in names]
     apply_values(
         hub,
         {
             "partners": [{"name": name} for name in names],
             "warehouses": [warehouse],
-            "accounts": [
-                shop,
-                *(
-                    {"name": f"{n}-api", "channel": "standard", "partner": n, "settings": {"base_url": ""}}
-                    for n in names
-                ),
-            ],
+            "accounts": [shop, *own],
             "listings": [
                 {"account": f"{n}-api", "external_sku": f"EXT-{sku}", "sku": sku} for n in names for sku in "AB"
             ],

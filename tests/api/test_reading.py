@@ -17,22 +17,26 @@ def bad(**changes: Any) -> dict[str, Any]:
 def test_pages_lose_nothing_while_orders_come_in(house: House) -> None:
     house.post({"orders": [order(f"A-{n}") for n in range(40)]}, "b", path="/v1/orders:batch")
 
-    async def walk_and_post() -> set[str]:
+    async def walk_and_post() -> tuple[set[str], set[str]]:
         seen: set[str] = set()
-        cursor, page = "", 0
+        posted = {f"A-{n}" for n in range(40)}
+        cursor = ""
         async with house.client() as client:
-            while cursor is not None:
+            for page in range(40):
                 told = (await client.get("/v1/orders", params={"limit": 7, "cursor": cursor})).json()
                 seen |= {row["external_id"] for row in told["orders"]}
-                cursor, page = told["next"], page + 1
-                if page <= 10:
-                    body = encoded(order(f"B-{page}"))
-                    await client.post("/v1/orders", content=body, headers={"Idempotency-Key": f"b{page}"})
-                assert page < 40
+                posted.add(f"B-{page}")
+                body = encoded(order(f"B-{page}"))
+                await client.post("/v1/orders", content=body, headers={"Idempotency-Key": f"b{page}"})
+                cursor = told["next"]
+                if not cursor:
+                    break
             resumed = (await client.get("/v1/orders", params={"updated_since": told["resume"], "limit": 200})).json()
-            return seen | {row["external_id"] for row in resumed["orders"]}
+            return posted, seen | {row["external_id"] for row in resumed["orders"]}
 
-    assert asyncio.run(walk_and_post()) == {f"A-{n}" for n in range(40)} | {f"B-{n}" for n in range(1, 11)}
+    posted, seen = asyncio.run(walk_and_post())
+    assert len(posted) > 44
+    assert seen == posted
 
 
 def test_many_orders_with_one_stamp_are_all_listed(house: House) -> None:
@@ -110,7 +114,7 @@ def test_an_order_shows_everything_and_masks_the_buyer(house: House) -> None:
     assert (line["paid"], line["sku"]) == ({"minor": 2000, "text": "20.00"}, "A")
     assert shown["decision"]["trace"]
     assert [entry["state"] for entry in shown["documents"]] == ["done"]
-    assert [entry["kind"] for entry in shown["events"]][0] == "received"
+    assert shown["events"][0]["kind"] == "received"
     revealed = order_view(house.hub, order_id_of(house.hub, number), reveal=True)
     assert revealed["consignee"]["phone"].endswith("13800138000")
     assert revealed["buyer_id"] == "buyer-77"
@@ -175,11 +179,13 @@ def test_exceptions_are_counted_paged_and_filtered(house: House) -> None:
 def test_figures_name_routes_states_and_queues(house: House) -> None:
     house.post(bad(), "k")
     house.call("GET", "/nothing/PO-secret")
+    house.call("GET", "/v1/orders/PO-secret")
     text = house.call("GET", "/metrics", key="read").text
     assert 'hub_orders{status="pending_shipment"} 1.0' in text
     assert 'hub_exceptions_open{code="sku_unmapped"} 1.0' in text
     assert 'hub_queue{queue="inbox"} 0.0' in text
-    assert 'route="/v1/orders"' in text
+    assert 'hub_http_requests_total{method="POST",route="/v1/orders",status="201"} 1.0' in text
+    assert 'route="/v1/orders/{number}",status="404"' in text
     assert "PO-secret" not in text
 
 

@@ -134,7 +134,7 @@ def test_many_are_selected_and_done_at_once_with_a_result_each(site: Site, page:
     results = page.locator(".results li")
     expect(results).to_have_count(7)
     expect(results.filter(has_text="Resolved.")).not_to_have_count(0)
-    expect(results.filter(has_text="cannot be waved through")).to_have_count(1)
+    expect(results.filter(has_text="cannot be waved through")).to_have_count(2)
 
 
 def test_search_and_help_are_one_key_away(site: Site, page: Page) -> None:
@@ -238,7 +238,6 @@ def test_every_page_is_accessible(site: Site, browser: Browser, language: str, s
 
 
 def _check(page: Page, path: str) -> None:
-    for details in page.locator("details:not([open])").all():
-        details.evaluate("(each) => { each.open = true; }")
+    page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
     found = Axe().run(page)
     assert found.violations_count == 0, f"{path}: {found.generate_report()}"

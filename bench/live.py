@@ -1,0 +1,255 @@
+"""The hub against a real shop: a Vendure server that nobody on this project wrote, with the sandbox's warehouses behind.
+
+Customers order through the shop's own API while the hub runs; at the end the shop's own API says how every order ended."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import scheduler
+from pipeline.apply import apply_values
+from pipeline.bootstrap import Hub, close_hub, open_hub
+from pipeline.console_views import exception_id
+from pipeline.reconcile import is_quiet, known_orders, unread_documents
+from pipeline.review import review
+from pipeline.views import list_exceptions
+from sandbox import Running
+from sandbox import start as start_sandbox
+from sandbox.live.shop import Address, Customer, Shop, Variant, available, prepare
+from sandbox.live.shop import start as start_shop
+
+from .demo import call, demo_settings, get, introduction, ledger, serving, warehouse
+from .live_judge import Ends, Wish, fault_of
+from .tap import Tap, tapped
+
+ACCOUNT = "vendure-live"
+FOLDER = Path(__file__).parents[1] / ".live" / "vendure"
+_LONGEST = 180.0
+_SETTLED = 3.0
+_SHIP_AFTER = "1.0,4.0"
+_NEW_TOWN = "Llanfairpwll"
+_PERSON = "person:live"
+# Seconds after placing; the last one waits until the parcel has left.
+_CANCEL_AFTER = (0.0, 0.0, 0.5, 1.5, 3.0, None)
+_EDIT_AFTER = 0.7
+
+_TOWNS = (
+    ("London", "SW1A 1AA", "020 7946 0958"),
+    ("Manchester", "M1 1AE", "0161 496 0123"),
+    ("Edinburgh", "EH1 1YZ", "0131 496 0456"),
+    ("Cardiff", "CF10 1EP", "029 2018 0789"),
+    ("Belfast", "BT1 5GS", "028 9649 6012"),
+)
+_NAMES = (("Ann", "Lee"), ("Seán", "O'Neill"), ("Zoë", "Smith-Jones"), ("Idris", "ap Rhys"), ("明", "王"))
+_STREETS = ("1 High St", "Flat 2, 14 King's Road", "Unit <5>, Mill & Sons Yard", "Rose Cottage, Nant y Glyn")
+
+
+@dataclass(slots=True)
+class LiveReport:
+    """How the orders ended, in orders. `excepted`: with an exception open at the end; `problems` must be empty."""
+
+    orders: int
+    as_they_should: int = 0
+    shipped: int = 0
+    cancelled: int = 0
+    excepted: int = 0
+    released: int = 0
+    seconds: float = 0.0
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def good(self) -> bool:
+        return self.as_they_should == self.orders and not self.problems
+
+    def as_json(self) -> str:
+        return json.dumps(asdict(self), ensure_ascii=False)
+
+
+@dataclass(slots=True)
+class _Run:
+    hub: Hub
+    shop: Shop
+    box: Running
+    tap: Tap
+    ours: Mapping[str, str]
+    wishes: list[Wish] = field(default_factory=list)
+    released: int = 0
+
+
+def missing() -> str | None:
+    """Why the real shop cannot run here, as one line; None if it can."""
+    return available()
+
+
+def run_live(
+    *,
+    orders: int = 50,
+    seed: int = 1,
+    database: str = "",
+    folder: Path | None = None,
+    say: Callable[[str], None] = print,
+) -> LiveReport:
+    """Install and start the shop, run `orders` orders through hub and warehouses, and ask the shop. `database` "" uses a SQLite file in
+    `folder` (a temporary one by default). Raises ShopError when the shop cannot be installed or started."""
+    if not (FOLDER / "prepared").exists():
+        say("installing a Vendure server (about 80 s, the first time only)")
+    prepare(FOLDER)
+    with contextlib.ExitStack() as stack:
+        place = folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hub-live-")))
+        shop = stack.enter_context(start_shop(FOLDER))
+        box = stack.enter_context(start_sandbox(seed=seed, ship_after=_SHIP_AFTER))
+        tap = stack.enter_context(tapped(box.qimen["url"]))
+        hub = open_hub(demo_settings(place, database))
+        stack.callback(close_hub, hub)
+        variants = shop.variants()
+        run = _Run(hub, shop, box, tap, configure(hub, shop, box, tap, variants))
+        port = stack.enter_context(serving(hub))
+        call(box, "hub", introduction(box, port))
+        runner = scheduler.start(hub)
+        stack.callback(runner.stop)
+        say(f"shop {shop.url}, hub http://127.0.0.1:{port}: {orders} orders")
+        began = time.monotonic()
+        customers(run, variants, orders, random.Random(seed))
+        report = until_ended(run, orders, end=time.monotonic() + _LONGEST)
+        report.seconds = round(time.monotonic() - began, 2)
+        return report
+
+
+def configure(hub: Hub, shop: Shop, box: Running, tap: Tap, variants: list[Variant]) -> dict[str, str]:
+    """The shop as an account, the sandbox's warehouses behind the tap, and each variant listed as an article of theirs. Returns the
+    shop's SKU → theirs."""
+    articles = [row for row in get(box, "catalog")["rows"] if not row["scarce"]]
+    ours = {variant.sku: row["sku"] for variant, row in zip(variants, articles, strict=False)}
+    shelves = {row["sku"]: row["stock"] for row in articles}
+    account = {"base_url": shop.admin_url, "username": shop.user, "password": shop.password, "allow_private": True}
+    apply_values(
+        hub,
+        {
+            "warehouses": [warehouse(box, told, url=tap.url) for told in box.qimen["warehouses"]],
+            "accounts": [{"name": ACCOUNT, "channel": "vendure", "settings": account}],
+            "listings": [{"account": ACCOUNT, "external_sku": theirs, "sku": sku} for theirs, sku in ours.items()],
+            "stock": [
+                {"warehouse": code.lower(), "sku": sku, "on_hand": units}
+                for sku in ours.values()
+                for code, units in shelves[sku].items()
+            ],
+        },
+    )
+    return ours
+
+
+def customers(run: _Run, variants: list[Variant], orders: int, rng: random.Random) -> None:
+    """Place the orders one after another; some are cancelled and one is edited meanwhile, at its time."""
+    goods = [variant for variant in variants if variant.sku in run.ours]
+    fates = _fates(orders, rng)
+    later: list[tuple[float, Callable[[], bool]]] = []
+    for number in range(orders):
+        chosen = rng.sample(goods, rng.randint(1, 3))
+        lines = [(variant, rng.randint(1, 3)) for variant in chosen]
+        code = run.shop.place([(variant.id, units) for variant, units in lines], *_customer(number, rng))
+        fate, after = fates.get(number, ("ship", 0.0))
+        units = {variant.sku: count for variant, count in lines}
+        wish = Wish(code, units, fate, _NEW_TOWN if fate == "edit" else "")
+        run.wishes.append(wish)
+        if fate != "ship":
+            later.append((time.monotonic() + (after or 0.0), _action(run, wish, wait=after is None)))
+        later = _due(later)
+    end = time.monotonic() + 60.0
+    while later and time.monotonic() < end:
+        time.sleep(0.1)
+        later = _due(later)
+
+
+def until_ended(run: _Run, orders: int, *, end: float) -> LiveReport:
+    """Wait until every order has ended as it should and nothing moves any more, or the time is up."""
+    good_since: float | None = None
+    while time.monotonic() < end:
+        time.sleep(0.5)
+        run.released += release(run.hub)
+        report = compare(run, orders)
+        if not (report.good and is_quiet(run.hub)):
+            good_since = None
+            continue
+        good_since = good_since or time.monotonic()
+        if time.monotonic() - good_since > _SETTLED:
+            return report
+    return compare(run, orders)
+
+
+def release(hub: Hub) -> int:
+    """Act as the person who looks at a changed address and lets the order go. Returns how many orders were released."""
+    rows = list_exceptions(hub, account=ACCOUNT, code="hold_address_changed").rows
+    for row in rows:
+        review(
+            hub, exception_id(row["id"]), "release", actor=_PERSON, note="the customer called: the new address is right"
+        )
+    return len(rows)
+
+
+def compare(run: _Run, orders: int) -> LiveReport:
+    """Hold the shop's own word against the warehouses' ledger and the hub's exceptions."""
+    seen = {order.code: order for order in run.shop.orders()}
+    documents: dict[str, list[dict[str, Any]]] = {}
+    for row in ledger(run.box, "qimen"):
+        documents.setdefault(row["source"], []).append(row)
+    known = {order.external_id: order for order in known_orders(run.hub, ACCOUNT)}
+    unread = unread_documents(run.hub, ACCOUNT)
+    towns = {code: str(receiver.get("city", "")) for code, receiver in run.tap.receivers.items()}
+    report = LiveReport(orders, released=run.released)
+    report.problems += [f"{code}: the hub could not read it: {why}" for code, why in sorted(unread.items())]
+    report.problems += [f"{code}: nobody placed it" for code in sorted(documents.keys() - {w.code for w in run.wishes})]
+    for wish in run.wishes:
+        order = known.get(wish.code)
+        codes = order.codes if order else []
+        ends = Ends(seen.get(wish.code), documents.get(wish.code, []), codes, towns)
+        fault = fault_of(wish, ends, run.ours) if order else "the hub does not know it"
+        report.as_they_should += not fault
+        report.shipped += ends.seen is not None and ends.seen.state in {"Shipped", "Delivered"}
+        report.cancelled += ends.seen is not None and ends.seen.state == "Cancelled"
+        report.excepted += bool(codes)
+        report.problems += [f"{wish.code} ({wish.fate}): {fault}"] if fault else []
+    return report
+
+
+def _fates(orders: int, rng: random.Random) -> dict[int, Any]:
+    """Which orders are cancelled and which one is edited, and how long after placing."""
+    unlucky = rng.sample(range(orders), min(orders, len(_CANCEL_AFTER) + 1))
+    fates: dict[int, Any] = {unlucky[0]: ("edit", _EDIT_AFTER)}
+    return fates | {number: ("cancel", after) for number, after in zip(unlucky[1:], _CANCEL_AFTER, strict=False)}
+
+
+def _action(run: _Run, wish: Wish, *, wait: bool) -> Callable[[], bool]:
+    """What happens to a placed order; False: not yet."""
+
+    def act() -> bool:
+        if wait and run.shop.order(wish.code).state != "Shipped":
+            return False
+        if wish.fate == "cancel":
+            run.shop.cancel(wish.code)
+        else:
+            run.shop.edit_address(wish.code, street_line1="2 Ffordd Newydd", city=wish.town, postal_code="LL61 5UJ")
+        return True
+
+    return act
+
+
+def _due(later: list[tuple[float, Callable[[], bool]]]) -> list[tuple[float, Callable[[], bool]]]:
+    """Do what is due; returns what is left."""
+    now = time.monotonic()
+    return [(at, act) for at, act in later if at > now or not act()]
+
+
+def _customer(number: int, rng: random.Random) -> tuple[Customer, Address]:
+    first, last = rng.choice(_NAMES)
+    town, postcode, phone = rng.choice(_TOWNS)
+    name = f"{first} {last}"
+    address = Address(name, rng.choice(_STREETS), town, postcode, "GB", phone_number=phone)
+    return Customer(first, last, f"customer{number}@example.test", phone), address
