@@ -110,7 +110,7 @@ def configure(hub: Hub, box: Running) -> None:
     apply_values(
         hub,
         {
-            "warehouses": [_warehouse(box, w) for w in box.qimen["warehouses"]],
+            "warehouses": [warehouse(box, w) for w in box.qimen["warehouses"]],
             "accounts": [
                 {
                     "name": ACCOUNTS["taobao"],
@@ -254,7 +254,8 @@ def introduction(box: Running, port: int) -> dict[str, Any]:
     }
 
 
-def _warehouse(box: Running, told: Mapping[str, Any]) -> dict[str, Any]:
+def warehouse(box: Running, told: Mapping[str, Any]) -> dict[str, Any]:
+    """A warehouse of the sandbox as the hub is told of it."""
     return {
         "name": told["code"].lower(),
         "kind": "qimen",

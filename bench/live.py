@@ -9,12 +9,13 @@ import json
 import random
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import scheduler
+from domain.errors import ConfigError
 from pipeline.apply import apply_values
 from pipeline.bootstrap import Hub, close_hub, open_hub
 from pipeline.console_views import exception_id
@@ -23,10 +24,11 @@ from pipeline.review import review
 from pipeline.views import list_exceptions
 from sandbox import Running
 from sandbox import start as start_sandbox
-from sandbox.live.shop import Address, Customer, Shop, Variant, available, prepare
+from sandbox.live.shop import Shop, ShopError, Variant, available, prepare
 from sandbox.live.shop import start as start_shop
 
 from .demo import call, demo_settings, get, introduction, ledger, serving, warehouse
+from .live_customers import shop_around
 from .live_judge import Ends, Wish, fault_of
 from .tap import Tap, tapped
 
@@ -35,21 +37,7 @@ FOLDER = Path(__file__).parents[1] / ".live" / "vendure"
 _LONGEST = 180.0
 _SETTLED = 3.0
 _SHIP_AFTER = "1.0,4.0"
-_NEW_TOWN = "Llanfairpwll"
 _PERSON = "person:live"
-# Seconds after placing; the last one waits until the parcel has left.
-_CANCEL_AFTER = (0.0, 0.0, 0.5, 1.5, 3.0, None)
-_EDIT_AFTER = 0.7
-
-_TOWNS = (
-    ("London", "SW1A 1AA", "020 7946 0958"),
-    ("Manchester", "M1 1AE", "0161 496 0123"),
-    ("Edinburgh", "EH1 1YZ", "0131 496 0456"),
-    ("Cardiff", "CF10 1EP", "029 2018 0789"),
-    ("Belfast", "BT1 5GS", "028 9649 6012"),
-)
-_NAMES = (("Ann", "Lee"), ("Seán", "O'Neill"), ("Zoë", "Smith-Jones"), ("Idris", "ap Rhys"), ("明", "王"))
-_STREETS = ("1 High St", "Flat 2, 14 King's Road", "Unit <5>, Mill & Sons Yard", "Rose Cottage, Nant y Glyn")
 
 
 @dataclass(slots=True)
@@ -97,8 +85,17 @@ def run_live(
     folder: Path | None = None,
     say: Callable[[str], None] = print,
 ) -> LiveReport:
-    """Install and start the shop, run `orders` orders through hub and warehouses, and ask the shop. `database` "" uses a SQLite file in
-    `folder` (a temporary one by default). Raises ShopError when the shop cannot be installed or started."""
+    """Install and start the shop, run `orders` orders through hub and warehouses, and ask the shop how they ended.
+
+    `database` "" uses a SQLite file in `folder` (a temporary one by default). ConfigError `live_shop` when the shop cannot be installed,
+    started or used."""
+    try:
+        return _run_live(orders, seed, database, folder, say)
+    except ShopError as fault:
+        raise ConfigError("live_shop", str(fault)) from fault
+
+
+def _run_live(orders: int, seed: int, database: str, folder: Path | None, say: Callable[[str], None]) -> LiveReport:
     if not (FOLDER / "prepared").exists():
         say("installing a Vendure server (about 80 s, the first time only)")
     prepare(FOLDER)
@@ -107,7 +104,8 @@ def run_live(
         shop = stack.enter_context(start_shop(FOLDER))
         box = stack.enter_context(start_sandbox(seed=seed, ship_after=_SHIP_AFTER))
         tap = stack.enter_context(tapped(box.qimen["url"]))
-        hub = open_hub(demo_settings(place, database))
+        # A person's pace: polled three times a second, the shop would do little else.
+        hub = open_hub(demo_settings(place, database).model_copy(update={"poll_seconds": 1.0}))
         stack.callback(close_hub, hub)
         variants = shop.variants()
         run = _Run(hub, shop, box, tap, configure(hub, shop, box, tap, variants))
@@ -117,13 +115,14 @@ def run_live(
         stack.callback(runner.stop)
         say(f"shop {shop.url}, hub http://127.0.0.1:{port}: {orders} orders")
         began = time.monotonic()
-        customers(run, variants, orders, random.Random(seed))
+        goods = [variant for variant in variants if variant.sku in run.ours]
+        run.wishes = shop_around(shop, goods, orders, random.Random(seed))
         report = until_ended(run, orders, end=time.monotonic() + _LONGEST)
         report.seconds = round(time.monotonic() - began, 2)
         return report
 
 
-def configure(hub: Hub, shop: Shop, box: Running, tap: Tap, variants: list[Variant]) -> dict[str, str]:
+def configure(hub: Hub, shop: Shop, box: Running, tap: Tap, variants: Sequence[Variant]) -> dict[str, str]:
     """The shop as an account, the sandbox's warehouses behind the tap, and each variant listed as an article of theirs. Returns the
     shop's SKU → theirs."""
     articles = [row for row in get(box, "catalog")["rows"] if not row["scarce"]]
@@ -133,7 +132,7 @@ def configure(hub: Hub, shop: Shop, box: Running, tap: Tap, variants: list[Varia
     apply_values(
         hub,
         {
-            "warehouses": [warehouse(box, told, url=tap.url) for told in box.qimen["warehouses"]],
+            "warehouses": [_behind(tap, warehouse(box, told)) for told in box.qimen["warehouses"]],
             "accounts": [{"name": ACCOUNT, "channel": "vendure", "settings": account}],
             "listings": [{"account": ACCOUNT, "external_sku": theirs, "sku": sku} for theirs, sku in ours.items()],
             "stock": [
@@ -146,26 +145,8 @@ def configure(hub: Hub, shop: Shop, box: Running, tap: Tap, variants: list[Varia
     return ours
 
 
-def customers(run: _Run, variants: list[Variant], orders: int, rng: random.Random) -> None:
-    """Place the orders one after another; some are cancelled and one is edited meanwhile, at its time."""
-    goods = [variant for variant in variants if variant.sku in run.ours]
-    fates = _fates(orders, rng)
-    later: list[tuple[float, Callable[[], bool]]] = []
-    for number in range(orders):
-        chosen = rng.sample(goods, rng.randint(1, 3))
-        lines = [(variant, rng.randint(1, 3)) for variant in chosen]
-        code = run.shop.place([(variant.id, units) for variant, units in lines], *_customer(number, rng))
-        fate, after = fates.get(number, ("ship", 0.0))
-        units = {variant.sku: count for variant, count in lines}
-        wish = Wish(code, units, fate, _NEW_TOWN if fate == "edit" else "")
-        run.wishes.append(wish)
-        if fate != "ship":
-            later.append((time.monotonic() + (after or 0.0), _action(run, wish, wait=after is None)))
-        later = _due(later)
-    end = time.monotonic() + 60.0
-    while later and time.monotonic() < end:
-        time.sleep(0.1)
-        later = _due(later)
+def _behind(tap: Tap, told: dict[str, Any]) -> dict[str, Any]:
+    return told | {"settings": told["settings"] | {"base_url": tap.url}}
 
 
 def until_ended(run: _Run, orders: int, *, end: float) -> LiveReport:
@@ -217,39 +198,3 @@ def compare(run: _Run, orders: int) -> LiveReport:
         report.excepted += bool(codes)
         report.problems += [f"{wish.code} ({wish.fate}): {fault}"] if fault else []
     return report
-
-
-def _fates(orders: int, rng: random.Random) -> dict[int, Any]:
-    """Which orders are cancelled and which one is edited, and how long after placing."""
-    unlucky = rng.sample(range(orders), min(orders, len(_CANCEL_AFTER) + 1))
-    fates: dict[int, Any] = {unlucky[0]: ("edit", _EDIT_AFTER)}
-    return fates | {number: ("cancel", after) for number, after in zip(unlucky[1:], _CANCEL_AFTER, strict=False)}
-
-
-def _action(run: _Run, wish: Wish, *, wait: bool) -> Callable[[], bool]:
-    """What happens to a placed order; False: not yet."""
-
-    def act() -> bool:
-        if wait and run.shop.order(wish.code).state != "Shipped":
-            return False
-        if wish.fate == "cancel":
-            run.shop.cancel(wish.code)
-        else:
-            run.shop.edit_address(wish.code, street_line1="2 Ffordd Newydd", city=wish.town, postal_code="LL61 5UJ")
-        return True
-
-    return act
-
-
-def _due(later: list[tuple[float, Callable[[], bool]]]) -> list[tuple[float, Callable[[], bool]]]:
-    """Do what is due; returns what is left."""
-    now = time.monotonic()
-    return [(at, act) for at, act in later if at > now or not act()]
-
-
-def _customer(number: int, rng: random.Random) -> tuple[Customer, Address]:
-    first, last = rng.choice(_NAMES)
-    town, postcode, phone = rng.choice(_TOWNS)
-    name = f"{first} {last}"
-    address = Address(name, rng.choice(_STREETS), town, postcode, "GB", phone_number=phone)
-    return Customer(first, last, f"customer{number}@example.test", phone), address

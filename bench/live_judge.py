@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from sandbox.live.shop import OrderSeen
 
+Fate = Literal["ship", "cancel", "edit"]
 Parcels = dict[str, dict[str, int]]
 
 # The edit came when the parcel had left or could not be stopped: a person is asked.
@@ -18,11 +19,11 @@ _OUT = frozenset({"Shipped", "Delivered"})
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """One order as its customer meant it: `units` per SKU of the shop; `fate` ship, cancel, or edit (then `town` is the new one)."""
+    """One order as its customer meant it: `units` per SKU of the shop; `town` is where it is to go in the end."""
 
     code: str
     units: Mapping[str, int]
-    fate: Literal["ship", "cancel", "edit"] = "ship"
+    fate: Fate = "ship"
     town: str = ""
 
 
@@ -84,11 +85,11 @@ def _shipped(wish: Wish, ends: Ends, told: Parcels, sent: Parcels) -> str:
 
 
 def _moved(wish: Wish, ends: Ends, live: Sequence[Mapping[str, Any]]) -> str:
-    """An edited order goes to its new address, or a person knows that it does not."""
-    if wish.fate != "edit" or _TOO_LATE & set(ends.codes):
+    """An order goes where its customer lives now, or a person knows that it does not."""
+    if wish.fate == "edit" and _TOO_LATE & set(ends.codes):
         return ""
     old = [row["code"] for row in live if ends.towns.get(row["code"]) != wish.town]
-    return f"sent to the old address: {old}" if old else ""
+    return f"sent to another address: {old}" if old else ""
 
 
 def _wanted(wish: Wish, sku: str) -> int:

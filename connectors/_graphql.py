@@ -15,6 +15,7 @@ import httpx
 from domain.errors import ConfigError, HubError, MappingError, RefusedError, RetryableError, UnknownOutcomeError
 from wire.budget import Budget
 from wire.client import Client, Reply
+from wire.salvage import salvage_records
 from wire.strict_json import dump, parse_value
 
 Meaning = Literal["config", "limit", "platform", "refused"]
@@ -43,12 +44,14 @@ def send_graphql(
     headers: Mapping[str, str] | None = None,
     budget: Budget | None = None,
     learn: Callable[[Any, datetime], datetime | None] | None = None,
+    records: str = "",
 ) -> Reply:
     """One operation. Raises what `judge` says, and ConfigError for the statuses that mean shop or address; `learn` is shown
-    every readable answer and may say when to come back."""
+    every readable answer and may say when to come back; `records` is the path of a list of which single entries may be
+    unreadable (`wire.salvage`)."""
 
     def judged(reply: Reply) -> HubError | None:
-        return judge(reply.body, writes=writes, now=now, learn=learn)
+        return judge(reply.body, writes=writes, now=now, learn=learn, records=records)
 
     sent = {"Content-Type": "application/json", **(headers or {})}
     content = dump({"query": document, "variables": dict(variables)})
@@ -63,7 +66,12 @@ def send_graphql(
 
 
 def judge(
-    body: bytes, *, writes: bool, now: datetime, learn: Callable[[Any, datetime], datetime | None] | None = None
+    body: bytes,
+    *,
+    writes: bool,
+    now: datetime,
+    learn: Callable[[Any, datetime], datetime | None] | None = None,
+    records: str = "",
 ) -> HubError | None:
     """The error a 2xx body means, None when it has data and no errors."""
     text = body.strip()
@@ -72,7 +80,7 @@ def judge(
     if text[:1] == b"<":
         return _unreadable("auth_or_maintenance", "a page instead of JSON", writes=writes)
     try:
-        value = parse_value(body)
+        value = _value(body, records)
     except MappingError as fault:
         return UnknownOutcomeError(fault.code, fault.detail) if writes else RetryableError(fault.code, fault.detail)
     if not isinstance(value, dict):
@@ -84,6 +92,15 @@ def judge(
     if not isinstance(value.get("data"), dict):
         return _unreadable("unexpected_reply", "neither data nor errors", writes=writes)
     return None
+
+
+def _value(body: bytes, records: str) -> Any:
+    try:
+        return parse_value(body)
+    except MappingError:
+        if not records:
+            raise
+        return salvage_records(body, records)[0]
 
 
 def _unreadable(code: str, detail: str, *, writes: bool) -> HubError:

@@ -23,7 +23,8 @@ from wire.budget import Budget
 from wire.client import Reply
 from wire.paging import cursor
 from wire.retry import read_with_retries
-from wire.strict_json import parse_value, split_records
+from wire.salvage import salvage_records
+from wire.strict_json import parse_value
 from wire.webhooks import verify_shopify
 
 from ._channel import (
@@ -42,6 +43,7 @@ from ._graphql import data_of, send_graphql
 from ._shopify_order import MAPPING, nodes_of
 from ._shopify_queries import ORDER, ORDERS, SHIP
 
+_RECORDS = "data.orders.nodes"
 _ITEMS_PER_CALL = 512  # fulfillmentOrderLineItems takes at most 512 (H)
 _LONGEST_WAIT = timedelta(minutes=10)
 _OPEN = frozenset({"OPEN", "IN_PROGRESS"})
@@ -82,6 +84,8 @@ def pull(session: Session, since: Since) -> Iterator[Page]:
     for batch in cursor(fetch, start=since.token or None):
         documents = tuple(_document(raw, order) for raw, order in batch.records)
         newest = _time(batch.records[-1][1]) if batch.records else None
+        if newest is not None and newest > since.end:
+            newest = None  # no order of this window: a time nobody can have must not carry the cursor past the next page
         yield Page(documents=documents, next=batch.next or "", seen_to=newest if batch.next else since.end)
 
 
@@ -92,7 +96,7 @@ def _stamp(moment: datetime) -> str:
 def _time(order: Any) -> datetime | None:
     try:
         return datetime.fromisoformat(order["updatedAt"]).astimezone(UTC)
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None
 
 
@@ -114,13 +118,13 @@ def _orders(
     while True:
         variables = {"first": sizes[-1], "after": token, "query": query}
         try:
-            reply = _read(session, ORDERS, variables)
+            reply = _read(session, ORDERS, variables, records=_RECORDS)
             break
         except RefusedError as error:
             if error.code != "MAX_COST_EXCEEDED" or sizes[-1] == 1:
                 raise
             sizes.append(max(1, sizes[-1] // 2))
-    value, records = split_records(reply.body, "data.orders.nodes")
+    value, records = salvage_records(reply.body, _RECORDS)
     info = value["data"]["orders"].get("pageInfo")
     if not isinstance(info, Mapping) or type(info.get("hasNextPage")) is not bool:
         raise RetryableError("unexpected_reply", "orders without pageInfo")
@@ -132,14 +136,18 @@ def _orders(
     return records, following
 
 
-def _read(session: Session, document: str, variables: Mapping[str, Any]) -> Reply:
+def _read(session: Session, document: str, variables: Mapping[str, Any], *, records: str = "") -> Reply:
     """A query, with short waits when Shopify says how long; a longer one is left to the caller's schedule."""
     return read_with_retries(
-        lambda: _call(session, document, variables, writes=False), sleep=session.client.sleep, clock=session.clock
+        lambda: _call(session, document, variables, writes=False, records=records),
+        sleep=session.client.sleep,
+        clock=session.clock,
     )
 
 
-def _call(session: Session, document: str, variables: Mapping[str, Any], *, writes: bool) -> Reply:
+def _call(
+    session: Session, document: str, variables: Mapping[str, Any], *, writes: bool, records: str = ""
+) -> Reply:
     settings = session.settings
 
     def learn(value: Any, now: datetime) -> datetime | None:
@@ -155,6 +163,7 @@ def _call(session: Session, document: str, variables: Mapping[str, Any], *, writ
         auth=HeaderToken("X-Shopify-Access-Token", settings.token.get_secret_value()),
         budget=session.budget,
         learn=learn,
+        records=records,
     )
 
 
@@ -313,6 +322,9 @@ def _ship(session: Session, parcel: Confirmation, groups: Sequence[Mapping[str, 
     made = result.get("fulfillment")
     if not isinstance(made, Mapping) or not made.get("id"):
         raise UnknownOutcomeError("unexpected_reply", "neither a fulfilment nor an error")
+    if made.get("status", "SUCCESS") not in _LIVE:
+        # No error and not shipped either: only looking again tells.
+        raise UnknownOutcomeError("not_shipped", f"the fulfilment is {made['status']}")
     return str(made["id"])
 
 

@@ -8,6 +8,7 @@ is sorted the same way is not stated (M): the same order is used, and a page of 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -67,6 +68,7 @@ class _Place:
     end: datetime
     stage: Literal["refunds", "trades"] = "refunds"
     page: int = 0
+    total: int = 0  # what TOP counted when this reading of the list began; 0 after a resume: rows seen before are unknown
 
     def token(self) -> str:
         return f"{self.start:%Y%m%d%H%M%S}/{self.end:%Y%m%d%H%M%S}/{self.stage}/{self.page}"
@@ -95,13 +97,19 @@ def pull(session: Session, since: Since) -> Iterator[Page]:
     minutes, end = session.settings.window_minutes, since.end.replace(microsecond=0)
     place: _Place | None = _place(since.token) if since.token else _window_from(since.start, end, minutes)
     seen: set[tuple[str, str]] = set()
+    rows: Counter[bytes] = Counter()
     while place is not None:
         if place.page == 0:
-            place = replace(place, page=_count(session, place))
-        documents, failed = _read_page(session, place, seen) if place.page else ((), None)
+            rows.clear()
+            total = _count(session, place)
+            place = replace(place, page=_pages(session, total), total=total)
+        documents, failed = _read_page(session, place, seen, rows) if place.page else ((), None)
+        if failed is None:
+            failed = _shortfall(session, place, rows.total())
         if failed is not None:
             # What was read is kept, the place is not left: the next try asks only for what is still missing.
-            yield Page(documents=documents, next=place.token())
+            again = place if place.page > 1 or not place.total else replace(place, page=0)
+            yield Page(documents=documents, next=again.token())
             raise failed
         after = _after(place, end, minutes)
         done = place.stage == "trades" and place.page <= 1
@@ -140,15 +148,32 @@ def _list(session: Session, place: _Place, page: int, *, has_next: bool) -> byte
 
 
 def _count(session: Session, place: _Place) -> int:
-    """The number of the last page. An answer without a total is a failure, not an empty window."""
+    """How many records the list has. An answer without a total is a failure, not an empty window."""
     root = _METHODS[place.stage][1]
     total = _inner(_list(session, place, 1, has_next=False), root).get("total_results")
     if type(total) is not int or total < 0:
         raise RetryableError("count_missing", f"{root} without total_results")
+    return total
+
+
+def _pages(session: Session, total: int) -> int:
+    """The number of the last page."""
     pages = (total + int(session.settings.page_size) - 1) // int(session.settings.page_size)
     if pages > MOST_PAGES:
         raise ConfigError("window_too_wide", f"{total} records in one window: make window_minutes smaller")
     return pages
+
+
+def _shortfall(session: Session, place: _Place, rows: int) -> HubError | None:
+    """The error when a list read to its end gave fewer rows than TOP counts. Records that change meanwhile leave the window, so
+    it is counted once more before anything is said."""
+    if place.page != 1 or rows >= place.total:
+        return None
+    try:
+        total = _count(session, place)
+    except HubError as error:
+        return error
+    return RetryableError("count_mismatch", f"{rows} rows of {total}") if rows < total else None
 
 
 def _inner(body: bytes, root: str) -> Mapping[str, Any]:
@@ -159,25 +184,33 @@ def _inner(body: bytes, root: str) -> Mapping[str, Any]:
 
 
 def _read_page(
-    session: Session, place: _Place, seen: set[tuple[str, str]]
+    session: Session, place: _Place, seen: set[tuple[str, str]], rows: Counter[bytes]
 ) -> tuple[tuple[Document, ...], HubError | None]:
-    """The documents of one page, and the error that kept the others of it from being read."""
+    """The documents of one page, and the error that kept the others of it from being read. `rows` collects what was listed. A
+    row that names no trade is itself the document: nobody can ask for its detail, and it must not vanish."""
     _, root, path, _ = _METHODS[place.stage]
     value, records = split_records(_list(session, place, place.page, has_next=True), f"{root}.{path}", missing_ok=True)
     reply = value.get(root)
     if not records and not (isinstance(reply, Mapping) and type(reply.get("has_next")) is bool):
         raise RetryableError("records_missing", f"{root} without records and without has_next")
+    # A row that comes again on another page is not one more: that is how a page sent twice is found out.
+    rows |= Counter(raw for raw, _ in records)
     told = place.stage == "refunds" and "after_sale" in session.takes
     refunds = tuple(_refund_document(raw, record) for raw, record in records) if told else ()
+    nameless = tuple(
+        Document(kind="order", external_id="", body=raw)
+        for raw, record in records
+        if place.stage == "trades" and not (_text(record, "tid_str") or _text(record, "tid")).strip()
+    )
     wanted: dict[str, str] = {}
     for _, record in records:
         tid, modified = _text(record, "tid_str") or _text(record, "tid"), _text(record, "modified")
         # A refund's stamp is not its trade's: the trade is read once per page whatever it says.
-        if tid and ((tid, modified) not in seen or place.stage == "refunds"):
+        if tid.strip() and ((tid, modified) not in seen or place.stage == "refunds"):
             seen.add((tid, modified))
             wanted.setdefault(tid, modified if place.stage == "trades" else "")
     documents, failed = _details(session, _unknown(session, wanted))
-    return (*refunds, *documents), failed
+    return (*refunds, *nameless, *documents), failed
 
 
 def _unknown(session: Session, wanted: Mapping[str, str]) -> dict[str, str]:
@@ -266,7 +299,18 @@ def confirm(session: Session, parcel: Confirmation) -> Confirmed:
     reference = ""
     for chunk in [[]] if parcel.whole_order else chunks:
         reference = _send(session, parcel, company, chunk) or reference
+    _prove(session, parcel, oids)
     return Confirmed(reference=reference)
+
+
+def _prove(session: Session, parcel: Confirmation, oids: Sequence[str]) -> None:
+    """Read the trade back: servers have said "success" to a shipment and done nothing (live-servers.md, lesson 3)."""
+    try:
+        shown = _shows(session, parcel.order_id, parcel.tracking, oids)
+    except HubError as error:
+        raise UnknownOutcomeError("unproven", f"sent, but reading back failed: {error.code}") from error
+    if not shown:
+        raise UnknownOutcomeError("not_shown", "the platform said success and does not show the waybill")
 
 
 def _send(session: Session, parcel: Confirmation, company: str, oids: Sequence[str]) -> str:

@@ -22,13 +22,16 @@ from wire.auth import Bearer
 from wire.budget import Budget
 from wire.client import Reply
 from wire.retry import read_with_retries
+from wire.salvage import salvage_records
 from wire.strict_json import split_records
 
 from ._channel import Capabilities, Channel, Confirmation, Confirmed, Document, Page, Session, Settings, Since
 from ._graphql import data_of, send_graphql
 from ._vendure_order import MAPPING, SHIPS_AUTHORIZED, all_cancelled
 
+_RECORDS = "data.orders.items"
 _MOST_PAGES = 10_000
+_REPEATS = 3  # a page that lies within one time comes twice, never three times
 _OPEN_STATES = ("PaymentAuthorized", "PaymentSettled", "PartiallyShipped", "Modifying", "ArrangingAdditionalPayment")
 _LIVE = frozenset({"Created", "Pending", "Shipped", "Delivered"})
 _OUT = frozenset({"Shipped", "Delivered"})
@@ -105,10 +108,17 @@ def pull(session: Session, since: Since) -> Iterator[Page]:
     orders whose updatedAt is in the window. `seen_to` comes with the last page of the last list."""
     place: _Place | None = _place(since.token) if since.token else _Place("open", _BEGINNING)
     seen: set[tuple[str, bytes]] = set()
+    before: list[bytes] = []
+    repeats = 1
     for _ in range(_MOST_PAGES):
         if place is None:
             return
         records = _list(session, place)
+        page = [raw for raw, _ in records]
+        repeats = repeats + 1 if page and page == before else 1
+        before = page
+        if repeats >= _REPEATS:
+            raise RetryableError("paging_loop", f"the same page {_REPEATS} times")
         fresh = _fresh(records, seen)
         after = _after(place, records, session.settings.page_size, since)
         yield Page(
@@ -126,7 +136,8 @@ def _fresh(records: Sequence[tuple[bytes, Any]], seen: set[tuple[str, bytes]]) -
         known = order if isinstance(order, Mapping) else {}
         if known.get("orderPlacedAt") is None and known.get("code"):
             continue  # a cart or a draft: not an order yet
-        code = str(known.get("code") or "")
+        code = known.get("code")
+        code = code if isinstance(code, str) else ""
         if (code, raw) not in seen:
             seen.add((code, raw))
             version = max(str(known.get("updatedAt") or ""), str(known.get("orderPlacedAt") or ""))
@@ -135,31 +146,34 @@ def _fresh(records: Sequence[tuple[bytes, Any]], seen: set[tuple[str, bytes]]) -
 
 
 def _after(place: _Place, records: Sequence[tuple[bytes, Any]], size: int, since: Since) -> _Place | None:
-    """The next place. A full page goes on at its last time, floored to what `after` compares; a page that lies within one such
-    time is stepped over by half, so that an order leaving it meanwhile hides nobody."""
-    last = _stamp_of(records[-1][1], place.field) if records else None
+    """The next place. A full page goes on at its last readable time, floored to what `after` compares; a page that lies within
+    one such time is stepped over by half, so that an order leaving it meanwhile hides nobody."""
+    stamps = (_stamp_of(order, place.field) for _, order in reversed(records))
+    last = next((stamp for stamp in stamps if stamp is not None), None)
     over = place.stage != "open" and last is not None and last > since.end
-    if len(records) < size or last is None or over:
+    if len(records) < size or over:
         following: dict[str, _Place | None] = {
             "open": _Place("placed", since.start),
             "placed": _Place("changed", since.start.replace(microsecond=0)),
             "changed": None,
         }
         return following[place.stage]
-    floor = last.replace(microsecond=0) if place.stage == "changed" else last
-    if floor > place.at:
-        return replace(place, at=floor, skip=0)
+    if last is not None:
+        floor = last.replace(microsecond=0) if place.stage == "changed" else last
+        if floor > place.at:
+            return replace(place, at=floor, skip=0)
     return replace(place, skip=place.skip + max(1, size // 2))
 
 
 def _stamp_of(order: Any, name: str) -> datetime | None:
     try:
         return datetime.fromisoformat(order[name]).astimezone(UTC)
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None
 
 
 def _list(session: Session, place: _Place) -> list[tuple[bytes, Any]]:
+    """One page. Fewer orders than the shop itself counts are a failure, never the end of the list."""
     after = (place.at - _MS).astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     conditions: dict[str, Any] = {"active": {"eq": False}, place.field: {"after": after}}
     if place.stage == "open":
@@ -170,7 +184,11 @@ def _list(session: Session, place: _Place) -> list[tuple[bytes, Any]]:
         "take": session.settings.page_size,
         "skip": place.skip,
     }
-    return split_records(_read(session, {"options": options}).body, "data.orders.items")[1]
+    value, records = salvage_records(_read(session, {"options": options}, records=_RECORDS).body, _RECORDS)
+    total = value["data"]["orders"].get("totalItems")
+    if type(total) is int and len(records) < min(options["take"], total - place.skip):
+        raise RetryableError("count_mismatch", f"{len(records)} orders from {place.skip} on, of {total}")
+    return records
 
 
 def fetch(session: Session, ids: Sequence[str]) -> tuple[Document, ...]:
@@ -183,30 +201,34 @@ def fetch(session: Session, ids: Sequence[str]) -> tuple[Document, ...]:
 
 def _named(session: Session, codes: Sequence[str]) -> list[tuple[bytes, Any]]:
     options = {"filter": {"code": {"in": list(codes)}}, "take": max(1, len(codes))}
-    return split_records(_read(session, {"options": options}).body, "data.orders.items")[1]
+    return split_records(_read(session, {"options": options}).body, _RECORDS)[1]
 
 
-def _read(session: Session, variables: Mapping[str, Any]) -> Reply:
+def _read(session: Session, variables: Mapping[str, Any], *, records: str = "") -> Reply:
     """The list query, tried a few times within seconds."""
     return read_with_retries(
-        lambda: _call(session, ORDERS, variables, writes=False), sleep=session.client.sleep, clock=session.clock
+        lambda: _call(session, ORDERS, variables, writes=False, records=records),
+        sleep=session.client.sleep,
+        clock=session.clock,
     )
 
 
-def _call(session: Session, document: str, variables: Mapping[str, Any], *, writes: bool) -> Reply:
+def _call(session: Session, document: str, variables: Mapping[str, Any], *, writes: bool, records: str = "") -> Reply:
     """One call with the kept token. FORBIDDEN is an old token first: log in once more, then believe it. A refused call did
     nothing, so a write may be repeated after it."""
     token = session.memory.get("token") or _login(session)
     try:
-        return _send(session, document, variables, token, writes=writes)
+        return _send(session, document, variables, token, writes=writes, records=records)
     except ConfigError as error:
         if error.code != "FORBIDDEN":
             raise
     session.memory.pop("token", None)
-    return _send(session, document, variables, _login(session), writes=writes)
+    return _send(session, document, variables, _login(session), writes=writes, records=records)
 
 
-def _send(session: Session, document: str, variables: Mapping[str, Any], token: str, *, writes: bool) -> Reply:
+def _send(
+    session: Session, document: str, variables: Mapping[str, Any], token: str, *, writes: bool, records: str = ""
+) -> Reply:
     channel = session.settings.channel.get_secret_value()
     return send_graphql(
         session.client,
@@ -218,6 +240,7 @@ def _send(session: Session, document: str, variables: Mapping[str, Any], token: 
         auth=Bearer(token) if token else None,
         headers={"vendure-token": channel} if channel else None,
         budget=session.budget,
+        records=records,
     )
 
 
@@ -289,11 +312,21 @@ def confirm(session: Session, parcel: Confirmation) -> Confirmed:
     waiting = [str(each["id"]) for each in parcels if each.get("state") not in _OUT]
     reference = str(parcels[-1]["id"]) if parcels else ""
     if missing:
-        reference = _add(session, parcel, missing)
+        reference = _claim(session, parcel, missing)
         waiting.append(reference)
     for ident in waiting:
         _ship(session, ident)
     return Confirmed(reference=reference)
+
+
+def _claim(session: Session, parcel: Confirmation, units: Mapping[str, int]) -> str:
+    """A new fulfilment. "Already fulfilled" also comes for an order that was cancelled since we looked (H, observed): another look
+    tells the person which it is, or that the order is being changed just now and may be tried again."""
+    try:
+        return _add(session, parcel, units)
+    except RefusedError:
+        _refuse_unshippable(_order(session, parcel.order_id), session.settings)
+        raise
 
 
 def _refuse_unshippable(order: Mapping[str, Any], settings: Any) -> None:
@@ -318,9 +351,12 @@ def _add(session: Session, parcel: Confirmation, units: Mapping[str, int]) -> st
 
 def _ship(session: Session, ident: str) -> None:
     try:
-        _result(session, SHIPPED, {"id": ident}, "transitionFulfillmentToState")
+        moved = _result(session, SHIPPED, {"id": ident}, "transitionFulfillmentToState")
     except _AlreadyThere:
         return
+    if moved.get("state") not in _OUT:
+        # No error and not shipped either: only looking again tells.
+        raise UnknownOutcomeError("not_shipped", f"the fulfilment is {moved.get('state')}")
 
 
 class _AlreadyThere(RefusedError):

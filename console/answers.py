@@ -18,7 +18,7 @@ from pipeline.bootstrap import Hub
 from pipeline.console_sessions import staff_of
 from pipeline.console_views import exception_tabs
 
-from .guard import is_our_form, safe_path
+from .guard import is_at_home, is_our_form, safe_path
 from .render import render
 from .session import Scope, Session, Signer, new_session, read_cookie, refreshed, write_cookie
 from .words import LANGUAGES, choose_language
@@ -83,7 +83,7 @@ def show(visit: Visit, template: str, status: int = 200, **values: Any) -> Respo
         "here": _here(visit.request),
         "tabs": exception_tabs(visit.hub) if session.scope else None,
         "flash": _flash(visit),
-        "demo": visit.hub.settings.console_open,
+        "demo": session.actor == "demo",
         "view": {},
     }
     response = HTMLResponse(render(visit.language, template, shared | values), status_code=status)
@@ -133,11 +133,12 @@ def remember_choice(visit: Visit, response: Response, name: str, value: str) -> 
     response.set_cookie(name, value, max_age=_YEAR, path="/", httponly=True, samesite="lax", secure=visit.secure)
 
 
-def page(desk: Desk, handler: Handler, *, public: bool = False) -> Endpoint:
-    """An endpoint that only shows. Whoever is not signed in goes to the log-in page and comes back."""
+def page(desk: Desk, handler: Handler, *, public: bool = False, passive: bool = False) -> Endpoint:
+    """An endpoint that only shows. Whoever is not signed in goes to the log-in page and comes back. `passive`: a script
+    asks, not a person, so it keeps no session alive."""
 
     async def endpoint(request: Request) -> Response:
-        return await run_in_threadpool(_answer, desk, request, handler, public)
+        return await run_in_threadpool(_answer, desk, request, handler, public, passive)
 
     return endpoint
 
@@ -172,7 +173,7 @@ def _texts(sent: FormData) -> dict[str, list[str]]:
     return fields
 
 
-def _answer(desk: Desk, request: Request, handler: Handler, public: bool) -> Response:
+def _answer(desk: Desk, request: Request, handler: Handler, public: bool, passive: bool = False) -> Response:
     now = desk.hub.clock()
     session, fresh = _session(desk, request, now)
     visit = Visit(desk, request, session, now)
@@ -186,7 +187,11 @@ def _answer(desk: Desk, request: Request, handler: Handler, public: bool) -> Res
     except ConfigError as error:
         response = show(visit, "refused.html", 503, reason=error.code)
     name = cookie_name(visit.secure)
-    if fresh is not None and not any(put.startswith(f"{name}=") for put in response.headers.getlist("set-cookie")):
+    if (
+        fresh is not None
+        and not passive
+        and not any(put.startswith(f"{name}=") for put in response.headers.getlist("set-cookie"))
+    ):
         sign_in(visit, response, fresh)
     return response
 
@@ -199,7 +204,7 @@ def _session(desk: Desk, request: Request, now: datetime) -> tuple[Session, Sess
     """The session of a request, and the one to write back when its cookie is missing or stale."""
     secure = request.url.scheme == "https"
     known = read_cookie(desk.signer, request.cookies.get(cookie_name(secure), ""), now)
-    if desk.hub.settings.console_open and (known is None or not known.key_id):
+    if desk.hub.settings.console_open and is_at_home(request) and (known is None or not known.key_id):
         found = replace(known or new_session(now), actor="demo", scope="admin")
         return found, (found if known is None else refreshed(found, now))
     if known is None:

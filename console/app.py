@@ -27,8 +27,8 @@ def create_console(hub: Hub) -> Starlette:
     """The console of this hub, to be mounted at `/` after the API."""
     desk = Desk(hub, make_signer(hub))
 
-    def get(path: str, handler: Handler, *, public: bool = False) -> Route:
-        return Route(path, page(desk, handler, public=public), methods=["GET"])
+    def get(path: str, handler: Handler, *, public: bool = False, passive: bool = False) -> Route:
+        return Route(path, page(desk, handler, public=public, passive=passive), methods=["GET"])
 
     def post(path: str, handler: FormHandler, *, public: bool = False, reading: bool = False) -> Route:
         return Route(path, form(desk, handler, public=public, reading=reading), methods=["POST"])
@@ -40,7 +40,7 @@ def create_console(hub: Hub) -> Starlette:
         post("/logout", actions.log_out, reading=True),
         post("/preferences", actions.choose, public=True),
         get("/exceptions", pages.show_exceptions),
-        get("/exceptions/counts", pages.show_counts),
+        get("/exceptions/counts", pages.show_counts, passive=True),
         post("/exceptions/bulk", actions.act_on_many),
         get("/exceptions/{ref}", pages.find_exception),
         post("/exceptions/{ref}", actions.act_on_exception),

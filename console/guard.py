@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -63,6 +64,14 @@ def is_our_form(headers: Mapping[str, str]) -> bool:
         return False
     origin = headers.get("origin")
     return origin is None or urlsplit(origin).netloc == headers.get("host", "")
+
+
+def is_at_home(request: Request) -> bool:
+    """Whether a browser on this very machine asked for this very machine: an open demo is nobody else's, and no other
+    name may be made to point at it."""
+    host = request.headers.get("host", "").rpartition("]")[2].partition(":")[0]
+    named = host in {"localhost", "127.0.0.1"} or request.headers.get("host", "").startswith("[::1]")
+    return named and request.client is not None and request.client.host in {"127.0.0.1", "::1"}
 
 
 def safe_path(text: str, otherwise: str = "/") -> str:

@@ -32,9 +32,22 @@ from .compiled import (
 )
 from .readers import Context, as_currency, as_is, as_text
 
-__all__ = ["MAX_LINES", "REQUIRED", "At", "Both", "Derived", "Field", "OrderMapping", "Record", "fixed", "normalize"]
+__all__ = [
+    "MAX_ID_LENGTH",
+    "MAX_LINES",
+    "REQUIRED",
+    "At",
+    "Both",
+    "Derived",
+    "Field",
+    "OrderMapping",
+    "Record",
+    "fixed",
+    "normalize",
+]
 
 MAX_LINES: Final = 10_000  # row 38: accepted within the cap
+MAX_ID_LENGTH: Final = 200  # an index of PostgreSQL holds 2,704 bytes; no source's ids come near
 _FUTURE: Final = timedelta(days=1)  # row 41: a later time is a fault of the source's clock or of the unit
 
 _ORDER_FIELDS: Final = frozenset(
@@ -230,6 +243,8 @@ def _bounded(minor: int, path: str) -> int:
 def _refuse_blank_id(value: Any, path: str) -> None:
     if not isinstance(value, str) or not value.strip():
         raise MappingError("id", "an empty id identifies nothing", path=path)
+    if len(value) > MAX_ID_LENGTH:
+        raise MappingError("id", f"an id of {len(value)} characters, at most {MAX_ID_LENGTH}", path=path)
 
 
 def _refuse_bad_times(fields: Mapping[str, Any], now: datetime) -> None:

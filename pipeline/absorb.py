@@ -5,8 +5,9 @@ halved until the culprit is alone."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from sqlalchemy import exc
 
@@ -17,6 +18,7 @@ from storage.inbox import claim_documents, due_documents, load_documents, open_b
 from storage.rows import Row, rows_of, update_rows
 
 from .bootstrap import Hub
+from .dossier import DETAIL
 from .reading import read_order
 from .take_news import find_fulfilments, take_news, tracking_owners
 from .take_order import person_hashes, take_order
@@ -92,6 +94,7 @@ def absorb_rows(ws: Workspace, rows: Sequence[Row], *, again: bool = False) -> d
             orders[document.row["id"]] = order_id
         ended.append({"id": document.row["id"], "state": state, "order_id": order_id, "error": error})
     settle_documents(ws.tx, ended)
+    _point_to_newest(ws, [document for document, end in zip(read, ended, strict=True) if end["state"] == "exception"])
     _clear_cured(ws, [document for document, end in zip(read, ended, strict=True) if end["state"] in {"done", "stale"}])
     return orders
 
@@ -153,13 +156,20 @@ def _apply(ws: Workspace, document: _Read) -> tuple[int | None, str, str | None]
         try:
             if document.order is not None:
                 account = ws.directory.accounts[document.row["source_id"]]
-                order_id, state = take_order(ws, account, document.order, document.row["id"], again=document.again)
+                again = document.again and _is_current(ws, document)
+                order_id, state = take_order(ws, account, document.order, document.row["id"], again=again)
                 return order_id, state, None
             return _apply_news(ws, document)
         except HubError as error:
             document.error = error
     _except(ws, document.row, document.error)
     return None, "exception", document.error.code
+
+
+def _is_current(ws: Workspace, document: _Read) -> bool:
+    """Whether the stored order was made from this very document: only then reading it again is no older version."""
+    known = ws.by_external.get((document.row["source_id"], document.row["external_id"]))
+    return known is not None and ws.dossiers[known].order["inbox_id"] == document.row["id"]
 
 
 def _apply_news(ws: Workspace, document: _Read) -> tuple[int | None, str, str | None]:
@@ -192,18 +202,12 @@ def _subject(row: Row) -> str:
 
 def _except(ws: Workspace, row: Row, error: HubError) -> None:
     account = ws.directory.accounts.get(row["source_id"]) if row["source_kind"] == "account" else None
-    path = error.path if isinstance(error, MappingError) else ""
-    detail = {
-        "problems": [{"path": path, "detail": error.detail, "candidates": []}],
-        "external_id": row["external_id"],
-        "document": row["kind"],
-    }
     ws.loose.append(
         exception_row(
             ws,
             error.code,
             _subject(row),
-            detail,
+            _told(row, error),
             account_id=account.id if account else None,
             partner_id=account.partner_id if account else None,
             inbox_id=row["id"],
@@ -211,15 +215,23 @@ def _except(ws: Workspace, row: Row, error: HubError) -> None:
     )
 
 
+def _told(row: Row, error: HubError) -> dict[str, Any]:
+    path = error.path if isinstance(error, MappingError) else ""
+    return {
+        "problems": [{"path": path, "detail": error.detail, "candidates": []}],
+        "external_id": row["external_id"],
+        "document": row["kind"],
+    }
+
+
 def _clear_cured(ws: Workspace, cured: Sequence[_Read]) -> None:
-    """A document that reads well again resolves the exceptions of its earlier versions."""
-    subjects = {_subject(document.row) for document in cured if document.again or document.row["seq"] > 1}
-    if not subjects:
-        return
-    open_rows = rows_of(
-        ws.tx,
-        t.exceptions.select().where(t.exceptions.c.subject.in_(sorted(subjects)), t.exceptions.c.state != "resolved"),
-    )
+    """A document that reads well again resolves the exceptions of its earlier versions - never those of a later one."""
+    newest: dict[str, int] = {}
+    for document in cured:
+        if document.again or document.row["seq"] > 1:
+            subject = _subject(document.row)
+            newest[subject] = max(newest.get(subject, 0), document.row["id"])
+    open_rows = [row for row in _open_rows(ws, newest) if (row["inbox_id"] or 0) <= newest[row["subject"]]]
     for row in open_rows:
         row |= {
             "state": "resolved",
@@ -228,6 +240,26 @@ def _clear_cured(ws: Workspace, cured: Sequence[_Read]) -> None:
             "resolution": "the document reads well now",
         }
     update_rows(ws.tx, t.exceptions, open_rows, ("state", "resolved_at", "resolved_by", "resolution"))
+
+
+def _point_to_newest(ws: Workspace, failed: Sequence[_Read]) -> None:
+    """A later version with the same fault: the open exception is about it now, so that a retry reads what the source said
+    last."""
+    latest = {(_subject(each.row), each.error.code): each for each in failed if each.error and each.row["seq"] > 1}
+    moved = []
+    for row in _open_rows(ws, {subject for subject, _ in latest}):
+        document = latest.get((row["subject"], row["code"]))
+        if document is not None and document.error is not None and (row["inbox_id"] or 0) < document.row["id"]:
+            told = _told(document.row, document.error)
+            moved.append(row | {"inbox_id": document.row["id"], "detail": ws.hub.vault.seal_json(DETAIL, row["id"], told)})
+    update_rows(ws.tx, t.exceptions, moved, ("inbox_id", "detail"))
+
+
+def _open_rows(ws: Workspace, subjects: Iterable[str]) -> list[Row]:
+    x = t.exceptions
+    wanted = sorted(subjects)
+    query = x.select().where(x.c.subject.in_(wanted), x.c.state != "resolved")
+    return rows_of(ws.tx, query) if wanted else []
 
 
 def _quarantine(hub: Hub, inbox_id: int, error: Exception) -> int:

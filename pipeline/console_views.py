@@ -101,24 +101,27 @@ def list_open(
     """Exceptions, the oldest first; resolved ones the newest first. RefusedError `not_found` for a cursor that is none."""
     x = t.exceptions
     newest_first = state == "resolved"
-    where: list[Any] = [x.c.state == state]
-    if code:
-        where.append(x.c.code == code)
-    if assignee:
-        where.append(x.c.assignee == assignee)
+    base: list[Any] = [x.c.state == state]
     if after:
         cursor = exception_id(after)
-        where.append(x.c.id < cursor if newest_first else x.c.id > cursor)
+        base.append(x.c.id < cursor if newest_first else x.c.id > cursor)
+    order = x.c.id.desc() if newest_first else x.c.id
+    filters: list[Any] = [x.c.code == code] if code else []
+    filters += [x.c.assignee == assignee] if assignee else []
+    floor = None
     with hub.read() as tx:
         if account:
-            where.append(x.c.account_id == _account_id(tx, account))
+            filters.append(x.c.account_id == _account_id(tx, account))
         if text:
-            where.append(x.c.order_id.in_(find_order_ids(hub, tx, text)))
-        order = x.c.id.desc() if newest_first else x.c.id
-        query = select(x).where(*where).order_by(order).limit(limit + 1)
-        found = rows_of(tx, query)
+            filters.append(x.c.order_id.in_(find_order_ids(hub, tx, text)))
+        elif newest_first and filters:  # what is open stays few; what was resolved only grows
+            floor = tx.execute(select(x.c.id).where(*base).order_by(order).offset(_WINDOW - 1).limit(1)).scalar()
+            filters += [x.c.id >= floor] if floor is not None else []
+        found = rows_of(tx, select(x).where(*base, *filters).order_by(order).limit(limit + 1))
         rows = show_exceptions(hub, tx, found[:limit])
-    return Page(rows=rows, next=rows[-1]["ref"] if len(found) > limit else "")
+    if len(found) > limit:
+        return Page(rows=rows, next=rows[-1]["ref"])
+    return Page(rows=rows, next=exception_ref(floor) if floor is not None else "", partial=floor is not None)
 
 
 def _account_id(tx: Connection, name: str) -> int:
@@ -216,7 +219,8 @@ def list_orders_page(
     with hub.read() as tx:
         accounts = dict(tx.execute(select(t.accounts.c.id, t.accounts.c.name)).all())
         if account:
-            filters.append(o.c.account_id == next((row_id for row_id, name in accounts.items() if name == account), 0))
+            wanted = next((row_id for row_id, name in accounts.items() if name == account), 0)
+            filters.append(o.c.account_id + 0 == wanted)  # by id, newest first: an index on accounts would have to sort
         floor = None
         if text:
             filters.append(o.c.id.in_(find_order_ids(hub, tx, text)))

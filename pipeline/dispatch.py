@@ -6,11 +6,12 @@ where the target honours our key, or parked for a person where it can do neither
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Literal
+from typing import Literal, TypeVar
 
 from sqlalchemy import update
 
@@ -29,10 +30,14 @@ from .sessions import channel_session, warehouse_session
 LEASE = timedelta(seconds=60)
 _SAFE = timedelta(seconds=25)  # a send may take 30 s: it must start early enough to end inside the lease
 _YOUNG = timedelta(seconds=2)
+_SLOW = timedelta(seconds=1)
 _LOOKS = 2
-_GATHER = 0.08
+_AHEAD = 8  # jobs claimed per sender, so that a turn's commit serves many
 
 End = Literal["done", "retry", "refused", "unknown", "parked", "withdrawn", "wait"]
+
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,29 +65,74 @@ class Job:
     claimed_mono: float
 
 
-def dispatch(hub: Hub, settle: Callable[[Hub, Sequence[Outcome]], None], *, pool: ThreadPoolExecutor) -> int:
-    """Claim one batch, send it concurrently, settle in groups as answers come. Returns how many rows were handled."""
-    jobs = claim(hub, hub.settings.senders * 4)
-    pending: set[Future[Outcome | None]] = {pool.submit(send, hub, job) for job in jobs}
-    while pending:
-        finished, pending = wait(pending, timeout=60, return_when=FIRST_COMPLETED)
-        if pending:
-            # Answers that come close together share one commit.
-            more, pending = wait(pending, timeout=_GATHER)
-            finished |= more
-        settle(hub, [outcome for future in finished if (outcome := future.result()) is not None])
-    return len(jobs)
+Settle = Callable[[Hub, Sequence[Outcome]], None]
 
 
-def claim(hub: Hub, limit: int) -> list[Job]:
-    """Take work whose time has come, in one short transaction, and load what is to be sent."""
+@dataclass(slots=True)
+class Dispatcher:
+    """Sendings under way. A turn never waits for the network: it settles what has come back, in one commit, and claims what
+    there is room for. One target never holds more than half of the senders, so one that hangs does not stop the others."""
+
+    hub: Hub
+    settle: Settle
+    pool: ThreadPoolExecutor
+    flying: dict[Future[Outcome | None], Job] = field(default_factory=dict)
+
+    def turn(self) -> int:
+        """Settle and claim once; returns how many rows came back or went out."""
+        finished = [future for future in self.flying if future.done()]
+        for future in finished:
+            del self.flying[future]
+        outcomes = [outcome for future in finished if (outcome := future.result()) is not None]
+        self.settle(self.hub, outcomes)
+        jobs = self._claim()
+        for job in jobs:
+            self.flying[self.pool.submit(send, self.hub, job)] = job
+        return len(finished) + len(jobs)
+
+    def land(self) -> None:
+        """Settle what has come back and claim nothing more: the way to stop."""
+        landed = [outcome for future in self.flying if future.done() and (outcome := future.result()) is not None]
+        self.flying.clear()
+        self.settle(self.hub, landed)
+
+    def wait(self, seconds: float) -> None:
+        """Wait until something has come back, or so long."""
+        wait(self.flying, timeout=seconds, return_when=FIRST_COMPLETED)
+
+    def _claim(self) -> list[Job]:
+        senders = self.hub.settings.senders
+        room = senders * _AHEAD - len(self.flying)
+        if room < senders:
+            return []
+        slow = Counter(
+            job.row["target_id"] for job in self.flying.values() if self.hub.now() - job.claimed_at > span(_SLOW)
+        )
+        return claim(self.hub, room, [target for target, held in slow.items() if held >= senders // 2])
+
+
+def dispatch(hub: Hub, settle: Settle, *, pool: ThreadPoolExecutor) -> int:
+    """Send everything that is due now and wait for it; returns how many rows were sent."""
+    dispatcher = Dispatcher(hub, settle, pool)
+    total = 0
+    while True:
+        moved = dispatcher.turn()
+        total += moved
+        if not dispatcher.flying and not moved:
+            return total
+        dispatcher.wait(1.0)
+
+
+def claim(hub: Hub, limit: int, skip: Sequence[int] = ()) -> list[Job]:
+    """Take work whose time has come, in one short transaction, and load what is to be sent. Targets in `skip`, and stopped
+    ones, are left alone."""
     now, mono = hub.now(), time.monotonic()
     (token,) = hub.ids.take(1)
     with hub.write() as tx:
         directory = read_directory(hub, tx)
         stopped = [x.id for x in directory.targets.values() if x.state != "active" or not x.enabled]
         stopped += [x.id for x in directory.accounts.values() if x.state != "active" or not x.enabled]
-        rows = claim_outbox(tx, now=now, lease=span(LEASE), token=token, limit=limit, targets=stopped)
+        rows = claim_outbox(tx, now=now, lease=span(LEASE), token=token, limit=limit, targets=[*stopped, *skip])
         pushed = [row["fulfilment_id"] for row in rows if row["kind"] == "push"]
         f = t.fulfilments
         for chunk in chunks(pushed):
@@ -130,6 +180,15 @@ def _ours(hub: Hub, job: Job) -> bool:
         return still_claimed(tx, job.row["id"], job.row["token"])
 
 
+def _look(find: Callable[[], Found | None]) -> Found | None:
+    """Look whether something happened. A look that is refused tells nothing about what it looked for."""
+    outside()
+    try:
+        return find()
+    except RefusedError as error:
+        raise RetryableError(f"look_{error.code}", error.detail) from error
+
+
 def _again(row: Row) -> End:
     """A failed look leaves an unknown outcome unknown; a failed first send certainly did not arrive."""
     return "retry" if row["was"] == "due" else "unknown"
@@ -148,7 +207,7 @@ def _push(hub: Hub, job: Job) -> Outcome:
     elif repeats == "unsafe":
         return Outcome(row=row, end="parked", code="outcome_unknown")
     elif repeats == "findable" or stopped:
-        found = target.kind.find(session, fulfilment["code"], fulfilment["warehouse_ref"])
+        found = _look(lambda: target.kind.find(session, fulfilment["code"], fulfilment["warehouse_ref"]))
         if found is not None:
             return Outcome(row=row, end="done", reference=found.reference)
         if row["looks"] + 1 < _LOOKS + (2 if stopped else 0):
@@ -195,15 +254,16 @@ def _confirm(hub: Hub, job: Job) -> Outcome:
     if row["was"] != "due":
         if channel.can.repeats == "unsafe" or channel.find is None:
             return Outcome(row=row, end="parked", code="outcome_unknown")
-        found = channel.find(session, confirmation)
-        if found is not None:
-            return Outcome(row=row, end="done", reference=found.reference, degraded=found.degraded)
+        find = channel.find
+        known = _look(lambda: find(session, confirmation))
+        if known is not None:
+            return Outcome(row=row, end="done", reference=known.reference, degraded=known.degraded)
     try:
         confirmed = channel.confirm(session, confirmation)
     except RefusedError:
         # "Already shipped" may be our own earlier call: only a look tells.
-        found = channel.find(session, confirmation) if channel.find else None
-        if found is None:
+        seen = channel.find(session, confirmation) if channel.find else None
+        if seen is None:
             raise
-        confirmed = found
+        confirmed = seen
     return Outcome(row=row, end="done", reference=confirmed.reference, degraded=confirmed.degraded)

@@ -5,17 +5,21 @@ last 7 days, daily) for what became visible late. A webhook is only a hint: the 
 
 from __future__ import annotations
 
+import hashlib
 import random
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 
-from sqlalchemy import Connection, and_, delete, select
+from sqlalchemy import Connection, delete, exc, select, update
 
-from connectors._channel import Document, Since
-from domain.errors import ConfigError, HubError, RetryableError
+from connectors._channel import Document, Session, Since
+from domain.errors import ConfigError, HubError, RefusedError, RetryableError
+from normalizer.mapping import MAX_ID_LENGTH
 from storage import tables as t
-from storage.cursors import claim_cursors, save_cursor
+from storage.cursors import claim_cursors, keep_cursor, save_cursor
 from storage.directory import set_account_state
 from storage.inbox import Arrival, put_arrivals
 from storage.rows import Row, insert_missing
@@ -27,11 +31,16 @@ from .directory import Account, read_directory
 from .sessions import channel_session
 from .workspace import exception_row, open_workspace
 
-LEASE = timedelta(minutes=5)
+# A dead reader's stream is taken over within a minute; a living one that is slow keeps it by beating.
+LEASE = timedelta(seconds=60)
+BEAT = timedelta(seconds=10)
 AHEAD = timedelta(minutes=5)
+_FAILING = "connection_failing"
 # A page token that fails again and again may be dead: start the window over.
 _PATIENCE = 3
 _HINTS = 50
+_HINT_TRIES = 5
+_HINT_PAUSE = timedelta(minutes=1)
 _STREAMS = {
     "day": (timedelta(hours=24), timedelta(hours=1), timedelta(minutes=15)),
     "week": (timedelta(days=7), timedelta(days=1), timedelta(minutes=15)),
@@ -57,9 +66,10 @@ def pull_due(
 def pull_stream(hub: Hub, account: Account, cursor: Row) -> int:
     """Read one stream of one account to its end, page by page. A failure leaves the cursor where the rows are."""
     try:
-        new = _read_pages(hub, account, cursor)
-        if cursor["stream"] == "poll":
-            new += _read_hints(hub, account)
+        with _beating(hub, cursor):
+            new = _read_pages(hub, account, cursor)
+            if cursor["stream"] == "poll":
+                new += _read_hints(hub, account)
     except _LostError:
         return 0
     except HubError as error:
@@ -73,13 +83,14 @@ def pull_stream(hub: Hub, account: Account, cursor: Row) -> int:
 
 
 def store_documents(hub: Hub, account_id: int, documents: Sequence[Document], cursor: Row | None = None) -> int:
-    """Store raw documents and, in the same transaction, the cursor that moved over them."""
+    """Store raw documents and, in the same transaction, the cursor that moved over them. A document whose id cannot be one
+    is kept under a name made of its bytes: reading it makes the exception."""
     arrivals = [
         Arrival(
             source_kind="account",
             source_id=account_id,
             kind=document.kind,
-            external_id=document.external_id,
+            external_id=_name(document),
             body=document.body,
             version=document.version,
         )
@@ -92,8 +103,33 @@ def store_documents(hub: Hub, account_id: int, documents: Sequence[Document], cu
     return len(stored)
 
 
+def _name(document: Document) -> str:
+    if document.external_id.strip() and len(document.external_id) <= MAX_ID_LENGTH:
+        return document.external_id
+    return f"unreadable-{hashlib.sha256(document.body).hexdigest()[:32]}"
+
+
 class _LostError(Exception):
     """Another reader has taken the stream over: nothing of ours may be written."""
+
+
+@contextmanager
+def _beating(hub: Hub, cursor: Row) -> Iterator[None]:
+    """Prolong the claim while one page takes its time."""
+    done, claim = threading.Event(), {name: cursor[name] for name in ("account_id", "stream", "token")}
+
+    def beat() -> None:
+        while not done.wait(BEAT.total_seconds()):
+            # A beat that the database misses is followed by the next one.
+            with suppress(exc.SQLAlchemyError), hub.write() as tx:
+                if not keep_cursor(tx, claim, now=hub.now(), lease=span(LEASE)):
+                    return
+
+    threading.Thread(target=beat, daemon=True, name="lease").start()
+    try:
+        yield
+    finally:
+        done.set()
 
 
 def _read_pages(hub: Hub, account: Account, cursor: Row) -> int:
@@ -127,7 +163,8 @@ def _window(hub: Hub, account: Account, cursor: Row) -> Since:
 
 
 def _read_hints(hub: Hub, account: Account) -> int:
-    """Read the orders that webhooks named. A hint goes when what it named is stored."""
+    """Read the orders that webhooks named. A hint goes when what it named is stored; one that cannot be followed is tried a
+    few times and given up, because the poll reads its order too - it must never stop the poll."""
     fetch = account.channel.fetch
     if fetch is None:
         return 0
@@ -139,14 +176,37 @@ def _read_hints(hub: Hub, account: Account) -> int:
         return 0
     session = channel_session(hub, account, settled_after=_SETTLED_AFTER)
     outside()
-    documents = fetch(session, ids)
+    documents, failed = _fetch_hinted(fetch, session, ids)
     new = store_documents(hub, account.id, documents)
+    mine, lost = h.c.account_id == account.id, h.c.external_id.in_(failed)
     with hub.write() as tx:
-        tx.execute(delete(h).where(and_(h.c.account_id == account.id, h.c.external_id.in_(ids))))
+        tx.execute(delete(h).where(mine, h.c.external_id.in_(sorted(set(ids) - set(failed)))))
+        if failed:
+            tx.execute(delete(h).where(mine, lost, h.c.attempts + 1 >= _HINT_TRIES))
+            later = hub.now() + span(_HINT_PAUSE * hub.settings.retry_scale)
+            tx.execute(update(h).where(mine, lost).values(attempts=h.c.attempts + 1, due_at=later))
     return new
 
 
+def _fetch_hinted(
+    fetch: Callable[[Session, Sequence[str]], tuple[Document, ...]], session: Session, ids: Sequence[str]
+) -> tuple[tuple[Document, ...], list[str]]:
+    """The named orders, and the names that could not be read now. A refusal is about one of them: then one by one."""
+    try:
+        return fetch(session, ids), []
+    except ConfigError:
+        raise
+    except RefusedError:
+        if len(ids) == 1:
+            return (), list(ids)
+        found = [_fetch_hinted(fetch, session, [external_id]) for external_id in ids]
+        return tuple(one for some, _ in found for one in some), [name for _, lost in found for name in lost]
+    except HubError:
+        return (), list(ids)
+
+
 def _finished(hub: Hub, account: Account, cursor: Row) -> None:
+    failed = cursor["error"] != ""
     every = hub.settings.poll_every if cursor["stream"] == "poll" else _STREAMS[cursor["stream"]][1]
     now = hub.now()
     cursor |= {
@@ -160,11 +220,15 @@ def _finished(hub: Hub, account: Account, cursor: Row) -> None:
         "error": "",
     }
     with hub.write() as tx:
-        save_cursor(tx, cursor)
+        if save_cursor(tx, cursor) and failed:
+            x, values = t.exceptions, {"state": "resolved", "resolved_at": now, "resolved_by": "hub"}
+            mine = (x.c.subject == _subject(account, cursor), x.c.code == _FAILING, x.c.state != "resolved")
+            tx.execute(update(x).where(*mine).values(values | {"resolution": "the source is read to its end again"}))
 
 
 def _failed(hub: Hub, account: Account, cursor: Row, error: HubError) -> None:
-    """Try again later as the schedule or the source says; stop the account when only a person can help."""
+    """Try again later as the schedule or the source says; stop the account when only a person can help. A source that fails
+    again and again, or in a way that waiting does not cure, is told to a person once."""
     cursor["failures"] += 1
     if cursor["failures"] >= _PATIENCE or not isinstance(error, RetryableError):
         cursor |= {"page": "", "window_start": None, "window_end": None}
@@ -184,6 +248,19 @@ def _failed(hub: Hub, account: Account, cursor: Row, error: HubError) -> None:
         save_cursor(tx, cursor)
         if isinstance(error, ConfigError):
             stop_account(hub, tx, account, error)
+        elif cursor["failures"] >= _PATIENCE or not isinstance(error, RetryableError):
+            _alert(hub, tx, account, cursor, error)
+
+
+def _subject(account: Account, cursor: Row) -> str:
+    return f"account:{account.id}:{cursor['stream']}"
+
+
+def _alert(hub: Hub, tx: Connection, account: Account, cursor: Row, error: HubError) -> None:
+    ws = open_workspace(hub, tx, hub.clock())
+    detail = {"name": account.name, "stream": cursor["stream"], "code": error.code, "detail": error.detail}
+    row = exception_row(ws, _FAILING, _subject(account, cursor), detail, account_id=account.id)
+    insert_missing(ws.tx, t.exceptions, [row])
 
 
 def stop_account(hub: Hub, tx: Connection, account: Account, error: ConfigError) -> None:

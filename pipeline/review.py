@@ -12,10 +12,10 @@ from typing import Any, Literal
 
 from sqlalchemy import select, update
 
-from domain.errors import RefusedError
+from domain.errors import HubError, RefusedError
 from domain.numbers import read_order_number
 from storage import tables as t
-from storage.inbox import load_documents, settle_documents
+from storage.inbox import load_documents, open_body, settle_documents, versions_of
 from storage.rows import Row, rows_of
 from storage.times import micros
 
@@ -26,7 +26,7 @@ from .corrections import read_correction
 from .dossier import Dossier
 from .exceptional import LASTING, clear_exceptions, open_codes
 from .plan import refresh_status
-from .reading import newest_content
+from .reading import newest_content, read_order
 from .take_order import read_again
 from .workspace import Workspace, load_goods, load_orders, open_workspace, write_workspace
 
@@ -114,7 +114,10 @@ def replan_orders(hub: Hub, order_ids: Iterable[int], *, actor: str) -> int:
             for order_id in list(ws.dossiers):
                 dossier = ws.dossier(order_id)
                 if dossier.order["status"] in {"pending_shipment", "partially_shipped", "pending_payment"}:
-                    _replan(ws, dossier)
+                    try:
+                        _replan(ws, dossier)
+                    except HubError:
+                        continue  # it cannot be read any more: it stays as it is, and the others go on
                     ws.keep(dossier)
                     done += 1
             write_workspace(ws)
@@ -178,8 +181,7 @@ def _review_order(
 def _review_document(ws: Workspace, row: Row, action: Action, *, actor: str, note: str) -> Reviewed:
     """A document that never became an order: read it again, or give it up (it stays stored)."""
     if action == "retry" and row["inbox_id"] is not None:
-        documents = load_documents(ws.tx, [row["inbox_id"]])
-        orders = absorb_rows(ws, documents, again=True)
+        orders = absorb_rows(ws, _broken_versions(ws, row["inbox_id"]), again=True)
         if not orders:
             return Reviewed("", "exception", (row["code"],))
         _resolve(ws, row, actor, "read again")
@@ -196,15 +198,23 @@ def _review_document(ws: Workspace, row: Row, action: Action, *, actor: str, not
     raise RefusedError("not_waivable", "a document that cannot be read can only be retried or dismissed")
 
 
+def _broken_versions(ws: Workspace, inbox_id: int) -> list[Row]:
+    """The document of an exception, and every later version of it that could not be read either: one exception stands for
+    all of them."""
+    (first,) = load_documents(ws.tx, [inbox_id])
+    versions = versions_of(ws.tx, first["source_kind"], first["source_id"], first["kind"], first["external_id"])
+    broken = [v["id"] for v in versions if v["seq"] > first["seq"] and v["state"] == "exception"]
+    return [first, *load_documents(ws.tx, broken)]
+
+
 def _correct(ws: Workspace, dossier: Dossier, fixes: Sequence[tuple[str, str]], actor: str) -> None:
     account = ws.directory.accounts[dossier.order["account_id"]]
-    order = newest_content(ws, dossier, account)
+    (row,) = load_documents(ws.tx, [dossier.order["inbox_id"]])
+    # What a correction replaces is what the source itself says now, not what was corrected before.
+    order = read_order(account, open_body(ws.hub.vault, row), ws.at)
     kept = {fix["path"]: fix for fix in dossier.private.get("corrections", [])}
     for path, value in fixes:
-        told = read_correction(order, path, value.strip())
-        if path in kept:
-            told["was"] = kept[path]["was"]
-        kept[path] = told
+        kept[path] = read_correction(order, path, value.strip())
     dossier.private["corrections"] = list(kept.values())
     dossier.note(actor, "corrected", fields=sorted(kept))
 
@@ -259,9 +269,13 @@ def _load(ws: Workspace, order_ids: Iterable[int]) -> None:
 
 
 def _open_row(ws: Workspace, exception_id: int) -> Row:
-    rows = rows_of(ws.tx, select(t.exceptions).where(t.exceptions.c.id == exception_id).with_for_update())
-    if not rows:
+    query = select(t.exceptions).where(t.exceptions.c.id == exception_id)
+    found = rows_of(ws.tx, query)
+    if not found:
         raise RefusedError("not_found", "there is no such exception")
+    if found[0]["order_id"] is not None:
+        _load(ws, [found[0]["order_id"]])  # the order's lock comes first, as everywhere
+    rows = rows_of(ws.tx, query.with_for_update())
     if rows[0]["state"] == "resolved":
         raise RefusedError("already_resolved", f"resolved by {rows[0]['resolved_by']}")
     return rows[0]

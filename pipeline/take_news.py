@@ -20,6 +20,7 @@ from .workspace import Workspace
 
 _PROGRESS = frozenset({"accepted", "picking"})
 _GONE = frozenset({"cancelled"})
+_LONGEST_NUMBER = 100
 
 
 def find_fulfilments(ws: Workspace, codes: Iterable[str]) -> dict[str, int]:
@@ -75,8 +76,9 @@ def _take_parcel(
     ws: Workspace, dossier: Dossier, fulfilment: Row, parcel: Parcel, news: ShippingNews, owners: Mapping[str, set[int]]
 ) -> None:
     code = fulfilment["code"]
-    if not parcel.tracking.strip():
-        raise_exception(ws, dossier, "tracking_conflict", {"fulfilment": code, "detail": "a parcel without a number"})
+    fault = _number_fault(parcel.tracking)
+    if fault:
+        raise_exception(ws, dossier, "tracking_conflict", {"fulfilment": code, "detail": fault})
         return
     if owners.get(parcel.tracking, set()) - {dossier.id}:
         detail = {"fulfilment": code, "tracking": parcel.tracking, "detail": "another order has this number"}
@@ -102,6 +104,15 @@ def _take_parcel(
     if not fits:
         return
     _add_package(ws, dossier, fulfilment, parcel, fits, news)
+
+
+def _number_fault(tracking: str) -> str:
+    """Why this can be no waybill number, "" when it can."""
+    if not tracking.strip():
+        return "a parcel without a number"
+    if len(tracking) > _LONGEST_NUMBER or not tracking.isprintable():
+        return f"not a waybill number: {tracking[:40]!r}"
+    return ""
 
 
 def _told_again(ws: Workspace, dossier: Dossier, fulfilment: Row, parcel: Parcel, known: Row) -> None:

@@ -67,6 +67,12 @@ def save_cursor(tx: Connection, row: Row) -> bool:
     return tx.execute(update(cursors).where(_at(row), cursors.c.token == row["token"]).values(values)).rowcount == 1
 
 
+def keep_cursor(tx: Connection, row: Row, *, now: int, lease: int) -> bool:
+    """Prolong a claim that is still ours and still runs (times in µs); False when there is nothing to prolong."""
+    ours = (_at(row), cursors.c.token == row["token"], cursors.c.lease_until > now)
+    return tx.execute(update(cursors).where(*ours).values(lease_until=now + lease)).rowcount == 1
+
+
 def set_due(tx: Connection, account_ids: Sequence[int], due_at: int) -> None:
     """Let these accounts' polls run at `due_at`."""
     where = and_(cursors.c.account_id.in_(account_ids), cursors.c.stream == "poll", cursors.c.due_at > due_at)

@@ -65,6 +65,7 @@ def _open_sqlite(url: str, pool: int) -> Engine:
     engine = create_engine(
         url,
         module=library,
+        hide_parameters=True,
         poolclass=QueuePool,
         pool_size=pool,
         max_overflow=pool,
@@ -92,7 +93,7 @@ def _open_sqlite(url: str, pool: int) -> Engine:
 
 
 def _open_postgresql(url: str, pool: int) -> Engine:
-    engine = create_engine(url, pool_size=pool, max_overflow=pool, pool_pre_ping=True)
+    engine = create_engine(url, hide_parameters=True, pool_size=pool, max_overflow=pool, pool_pre_ping=True)
 
     @event.listens_for(engine, "first_connect")
     def _posture(connection: Any, _record: Any) -> None:

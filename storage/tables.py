@@ -179,8 +179,6 @@ rulesets = Table(
     _one_of("state", ("draft", "armed", "retired")),
 )
 
-settings = Table("settings", metadata, Column("name", Text, primary_key=True), _text("value"), _int("updated_at"))
-
 cursors = Table(
     "cursors",
     metadata,
@@ -535,15 +533,4 @@ hints = Table(
     Column("external_id", Text, primary_key=True),
     _int("due_at"),
     Column("attempts", Integer, nullable=False),
-)
-
-jobs = Table(
-    "jobs",
-    metadata,
-    Column("name", Text, primary_key=True),
-    _int("due_at"),
-    _int("lease_until"),
-    _int("token"),
-    _int("ran_at", null=True),
-    _text("error"),
 )

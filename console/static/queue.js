@@ -1,13 +1,14 @@
 // The exceptions page: move without loading the page, keep what was typed, count what is selected.
 import { localize } from "./time.js";
 
-const COUNTS_EVERY = 5_000;
+const COUNTS_EVERY = 1_000;
 
 export function startQueue() {
   const main = document.querySelector('[data-page="queue"]');
   const pane = document.querySelector("[data-pane]");
   const bulk = document.getElementById("bulk");
   const drafts = new Map();
+  const shown = {};
   let wanted = "";
 
   const rows = () => [...main.querySelectorAll("tr[data-ref]")];
@@ -95,6 +96,9 @@ export function startQueue() {
     if (!answer?.ok || answer.redirected) return;
     const told = await answer.json();
     const counts = { open: told.open, snoozed: told.snoozed, ...told.codes };
+    const here = document.querySelector('.tabs a[aria-current="page"] [data-count]')?.dataset.count;
+    if (here && shown[here] === undefined) shown[here] = counts[here] ?? 0;
+    if (here && (counts[here] ?? 0) > shown[here]) document.querySelector("[data-fresh]").hidden = false;
     for (const place of document.querySelectorAll("[data-count]")) place.textContent = counts[place.dataset.count] ?? 0;
   }
   setInterval(refreshCounts, COUNTS_EVERY);

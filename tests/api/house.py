@@ -152,7 +152,7 @@ def open_house(url: str, folder: Path) -> House:
         },
     )
     keys = {name: make_key(hub, name, "partner", name) for name in names}
-    keys |= {scope: make_key(hub, scope, scope) for scope in ("clerk", "admin", "read")}  # type: ignore[arg-type]
+    keys |= {scope: make_key(hub, scope, scope) for scope in ("clerk", "admin", "read")}
     return House(hub, create_app(hub), keys, clock)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from pipeline import intake as intake_module
+from pipeline.absorb import absorb_rows
 from pipeline.access import identify
 from pipeline.bootstrap import Hub
 from storage import tables as t
@@ -215,7 +216,7 @@ def test_a_batch_of_five_hundred_is_one_commit(house: House) -> None:
 def test_a_document_that_breaks_its_transaction_harms_no_neighbour(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = intake_module.absorb_rows
+    real = absorb_rows
 
     def fragile(ws: Any, rows: Any, **given: Any) -> Any:
         if any(row["external_id"] == "PO-poison" for row in rows):

@@ -41,7 +41,7 @@ def test_a_database_that_is_gone_is_a_503_and_comes_back(house: House, monkeypat
 def test_a_full_disk_is_a_507_and_nothing_is_acknowledged(small_house: House) -> None:
     house = small_house
     with house.hub.engine.connect() as connection:
-        pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
+        pages = int(connection.exec_driver_sql("PRAGMA page_count").scalar_one())
     from sqlalchemy import event
 
     def limit(connection: Any, *_: Any) -> None:

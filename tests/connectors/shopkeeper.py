@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +29,7 @@ class Shopkeeper:
     logins: int = 0
     made: int = 0
     drop: str = ""
+    before: dict[str, Callable[[], None]] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def place(self, number: int, placed: str, **changes: Any) -> str:
@@ -42,6 +44,13 @@ class Shopkeeper:
         self.orders[code] = order
         return code
 
+    def cancel(self, code: str) -> None:
+        """Cancel a whole order: no units are left to fulfil."""
+        order = self.orders[code]
+        order["state"] = "Cancelled"
+        for line in order["lines"]:
+            line["quantity"] = 0
+
     def script(self, seen: Seen, _connection: Any) -> bytes | None:
         """One HTTP call."""
         with self.lock:
@@ -52,6 +61,8 @@ class Shopkeeper:
                 return self.login(call["variables"])
             if seen.headers.get("authorization", "").removeprefix("Bearer ") not in self.tokens:
                 return reply(200, FORBIDDEN, vendure_auth_token="")
+            if operation in self.before:
+                self.before.pop(operation)()
             answer = {"HubOrders": self.listed, "HubShip": self.ship, "HubShipped": self.shipped}[operation](
                 call["variables"]
             )

@@ -305,6 +305,16 @@ def test_units_that_another_parcel_holds_are_refused(shop: Shopkeeper, account: 
         vendure.confirm(account, parcel(shop, code, "1Z9"))
 
 
+def test_a_cancel_between_look_and_fulfilment_is_named(shop: Shopkeeper, account: Session) -> None:
+    """The shop says "already fulfilled" for it; seen live, sandbox/live/README.md."""
+    code = shop.place(1, STAMP.format(0, 1))
+    whole = parcel(shop, code)
+    shop.before["HubShip"] = lambda: shop.cancel(code)
+    with pytest.raises(RefusedError, match="order_cancelled"):
+        vendure.confirm(account, whole)
+    assert states(shop, code) == []
+
+
 @pytest.mark.parametrize(
     ("state", "error", "code"),
     [

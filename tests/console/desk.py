@@ -52,9 +52,9 @@ class Desk:
         return ref
 
 
-def sit_down(hub: Hub, *, scheme: str = "http") -> Desk:
+def sit_down(hub: Hub, *, scheme: str = "http", client: tuple[str, int] = ("127.0.0.1", 1)) -> Desk:
     origin = ORIGIN.replace("http", scheme, 1)
-    transport = httpx.ASGITransport(app=create_console(hub))
+    transport = httpx.ASGITransport(app=create_console(hub), client=client)
     return Desk(httpx.AsyncClient(transport=transport, base_url=origin))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import httpx
 import pytest
 
 from pipeline.access import revoke_key
@@ -62,7 +63,7 @@ async def test_a_session_ends_after_twelve_hours_whatever_happens(one_hub: Hub, 
     await desk.log_in("clerk")
     for minutes in range(0, 12 * 60, 25):
         one_hub.clock = lambda at=minutes: NOW + timedelta(minutes=at)  # type: ignore[misc]
-        assert (await desk.get("/exceptions/counts")).status_code == 200
+        assert (await desk.get("/orders")).status_code == 200
     one_hub.clock = lambda: NOW + timedelta(hours=12)
     assert (await desk.get("/")).status_code == 303
 
@@ -99,8 +100,28 @@ async def test_cookies_are_out_of_reach_and_bound_to_the_host_over_https(one_hub
     await secure.client.aclose()
 
 
-async def test_an_open_demo_signs_everybody_in(one_hub: Hub, desk: Desk) -> None:
+async def test_a_page_that_only_counts_keeps_no_session_alive(one_hub: Hub, desk: Desk) -> None:
+    await desk.log_in("clerk")
+    for minutes in range(29):
+        one_hub.clock = lambda at=minutes: NOW + timedelta(minutes=at)  # type: ignore[misc]
+        assert (await desk.get("/exceptions/counts")).status_code == 200
+    one_hub.clock = lambda: NOW + timedelta(minutes=31)
+    assert (await desk.get("/exceptions/counts")).status_code == 303
+
+
+async def test_an_open_demo_signs_in_whoever_sits_at_this_machine_and_nobody_else(one_hub: Hub, desk: Desk) -> None:
     one_hub.settings = one_hub.settings.model_copy(update={"console_open": True})
-    page = await desk.text("/")
-    assert "demo" in page
-    assert (await desk.send("/preferences", {"lang": "zh", "back": "/"})).status_code == 303
+    for host, status in (("localhost:8000", 200), ("127.0.0.1:8000", 200), ("[::1]:8000", 200), ("console.test", 303)):
+        assert (await desk.get("/", host=host)).status_code == status
+        desk.client.cookies.clear()
+    away = sit_down(one_hub, client=("192.0.2.7", 5))
+    assert (await away.get("/", host="localhost")).status_code == 303
+    await away.client.aclose()
+
+
+async def test_the_demo_can_act(one_hub: Hub, desk: Desk) -> None:
+    one_hub.settings = one_hub.settings.model_copy(update={"console_open": True})
+    desk.client.base_url = httpx.URL("http://localhost")
+    answer = await desk.send("/preferences", {"lang": "zh", "back": "/"}, origin="http://localhost")
+    assert answer.status_code == 303
+    assert 'lang="zh-CN"' in await desk.text("/")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from babel.messages.pofile import read_po
-from jinja2 import Environment
+from jinja2.ext import babel_extract
 
 from console import words
 from console.render import minor, span
@@ -15,11 +15,10 @@ CONSOLE = Path(words.__file__).parent
 
 
 def _spoken() -> set[str]:
-    reader = Environment(extensions=["jinja2.ext.i18n"], autoescape=True)
     told = {text for table in words.TABLES for text in table.values()}
     for path in (CONSOLE / "templates").glob("*.html"):
-        found = reader.extract_translations(path.read_text(encoding="utf-8"))
-        told |= {text for _, _, text in found if isinstance(text, str)}
+        with path.open("rb") as file:
+            told |= {text for _, _, text, _ in babel_extract(file, ("_",), (), {}) if isinstance(text, str)}
     return told
 
 

@@ -266,16 +266,6 @@ def upgrade() -> None:
         postgresql_where=sa.text("state = 'new'"),
     )
     op.create_table(
-        "jobs",
-        sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("due_at", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("lease_until", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("token", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("ran_at", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
-        sa.Column("error", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("name", name=op.f("pk_jobs")),
-    )
-    op.create_table(
         "listings",
         sa.Column(
             "account_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False
@@ -473,13 +463,6 @@ def upgrade() -> None:
         sa.CheckConstraint("state IN ('draft', 'armed', 'retired')", name=op.f("ck_rulesets_state")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_rulesets")),
         sa.UniqueConstraint("version", name=op.f("uq_rulesets_version")),
-    )
-    op.create_table(
-        "settings",
-        sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("value", sa.Text(), nullable=False),
-        sa.Column("updated_at", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.PrimaryKeyConstraint("name", name=op.f("pk_settings")),
     )
     op.create_table(
         "stock",

@@ -1,0 +1,24 @@
+"""The whole life of orders against the sandbox, both ends' ledgers compared, on both databases."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench.demo import run_demo
+
+
+@pytest.mark.parametrize("faults", ["none", "some"])
+def test_every_order_of_a_demo_is_accounted_for(database_url: str, tmp_path: Path, faults: str) -> None:
+    report = run_demo(orders=60, seed=11, faults=faults, database=database_url, folder=tmp_path)
+    assert (report.lost, report.duplicated, report.unaccounted) == (0, 0, 0), report.faults
+    assert sum(told.placed for told in report.channels.values()) == 60
+
+
+def test_plain_orders_all_end_confirmed(sqlite_url: str, tmp_path: Path) -> None:
+    report = run_demo(orders=60, seed=12, faults="none", mix="plain", database=sqlite_url, folder=tmp_path)
+    assert report.good, report.faults
+    for told in report.channels.values():
+        assert told.placed == told.known == told.pushed == told.shipped == told.confirmed
+        assert told.exceptions == {}

@@ -1,0 +1,135 @@
+"""The command line as an operator uses it: real processes, real output."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import sandbox
+from bench.demo import get
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    env = {k: v for k, v in os.environ.items() if not k.startswith("HUB_") and k != "DATABASE_URL"}
+    env |= {"HUB_DATA": str(folder / "data"), "HUB_RETRY_SCALE": "0.01"} | environment
+    return subprocess.run(
+        [sys.executable, "-W", "error", "hub.py", *words],
+        cwd=ROOT,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def result(done: subprocess.CompletedProcess[str]) -> Any:
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def write_config(folder: Path, box: sandbox.Running) -> Path:
+    wh = box.qimen["warehouses"][0]
+    path = folder / "shop.toml"
+    path.write_text(
+        f"""
+[[warehouses]]
+name = "wh01"
+kind = "qimen"
+[warehouses.settings]
+base_url = "{box.qimen["url"]}"
+app_key = "{box.qimen["app_key"]}"
+secret = "env:WMS_SECRET"
+customer_id = "{box.qimen["customer_id"]}"
+owner_code = "{box.qimen["owner_code"]}"
+warehouse_code = "{wh["code"]}"
+allow_private = true
+sender = {{ name = "shop", mobile = "13800000000", province = "浙江省", city = "杭州市", address = "1" }}
+[warehouses.info]
+country = "CN"
+
+[[accounts]]
+name = "tb-one"
+channel = "taobao"
+[accounts.settings]
+base_url = "{box.taobao["url"]}"
+app_key = "{box.taobao["app_key"]}"
+app_secret = "{box.taobao["app_secret"]}"
+session = "{box.taobao["session"]}"
+window_minutes = 1440
+calls_per_second = 1000
+allow_private = true
+""",
+        encoding="utf-8",
+    )
+    return path
+
+
+def test_help_lists_every_command(tmp_path: Path) -> None:
+    text = run(tmp_path, "--help").stdout
+    for name in ("apply", "check", "serve", "sync", "work", "orders", "exceptions", "demo"):
+        assert name in text
+
+
+def test_applies_checks_reads_works_and_lists(tmp_path: Path) -> None:
+    with sandbox.start(seed=5, mix="plain", orders=4) as box:
+        config, secret = write_config(tmp_path, box), {"WMS_SECRET": box.qimen["secret"]}
+        assert result(run(tmp_path, "apply", str(config), "--json", **secret)) == {"warehouses": 1, "accounts": 1}
+        assert result(run(tmp_path, "apply", str(config), "--json", **secret)) == {}
+        assert set(result(run(tmp_path, "check", "--json")).values()) == {"ok"}
+        read = result(run(tmp_path, "sync", "tb-one", "--once", "--json"))
+        assert read["new_documents"] == read["absorbed"] > 0
+        orders = result(run(tmp_path, "orders", "--json"))
+        assert len(orders["rows"]) == read["absorbed"]
+        codes = {row["code"] for row in result(run(tmp_path, "exceptions", "--json"))["rows"]}
+        assert codes == {"sku_unmapped"}
+        listings = tmp_path / "listings.csv"
+        rows = ["account,external_sku,sku"]
+        rows += [f"tb-one,{row['taobao']['outer_sku_id']},{row['sku']}" for row in _catalog(box)]
+        listings.write_text("\n".join(rows), encoding="utf-8")
+        assert result(run(tmp_path, "apply", str(listings), "--json"))["listings"] > 0
+        assert "core" in result(run(tmp_path, "work", "--once", "--json"))
+
+
+def _catalog(box: sandbox.Running) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = get(box, "catalog")["rows"]
+    return rows
+
+
+def test_a_wrong_secret_is_named_by_check(tmp_path: Path) -> None:
+    with sandbox.start(seed=5, mix="plain") as box:
+        config = write_config(tmp_path, box)
+        result(run(tmp_path, "apply", str(config), "--json", WMS_SECRET="not-the-secret"))
+        done = run(tmp_path, "check", "--json")
+        assert done.returncode == 1
+        told = json.loads(done.stdout)
+        assert told["account:tb-one"] == "ok"
+        assert told["warehouse:wh01"] != "ok"
+        assert "not-the-secret" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("nonsense = [", "config_file"),
+        ("[unknown]\na = 1", "no such section: unknown"),
+        ('[[accounts]]\nname = "a"\nchannel = "nowhere"', "there is no channel nowhere"),
+        ('[[accounts]]\nname = "a"\nchannel = "taobao"\n[accounts.settings]\napp_key = "x"', "accounts.a"),
+        ('[[keys]]\nname = "k"\nkey = "env:NOT_THERE"', "the environment has no NOT_THERE"),
+    ],
+)
+def test_bad_configuration_is_one_clear_line(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text(text, encoding="utf-8")
+    done = run(tmp_path, "apply", str(path))
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
