@@ -81,30 +81,33 @@ def run_live(
     *,
     orders: int = 50,
     seed: int = 1,
+    faults: str = "none",
     database: str = "",
     folder: Path | None = None,
     say: Callable[[str], None] = print,
 ) -> LiveReport:
     """Install and start the shop, run `orders` orders through hub and warehouses, and ask the shop how they ended.
 
-    `database` "" uses a SQLite file in `folder` (a temporary one by default). ConfigError `live_shop` when the shop cannot be installed,
-    started or used."""
+    `faults` are the warehouses' (none, some, storm); the shop is what it is. `database` "" uses a SQLite file in `folder` (a
+    temporary one by default). ConfigError `live_shop` when the shop cannot be installed, started or used."""
     try:
-        return _run_live(orders, seed, database, folder, say)
+        return _run_live(orders, seed, faults, database, folder, say)
     except ShopError as fault:
         raise ConfigError("live_shop", str(fault)) from fault
 
 
-def _run_live(orders: int, seed: int, database: str, folder: Path | None, say: Callable[[str], None]) -> LiveReport:
+def _run_live(
+    orders: int, seed: int, faults: str, database: str, folder: Path | None, say: Callable[[str], None]
+) -> LiveReport:
     if not (FOLDER / "prepared").exists():
         say("installing a Vendure server (about 80 s, the first time only)")
     prepare(FOLDER)
     with contextlib.ExitStack() as stack:
         place = folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hub-live-")))
         shop = stack.enter_context(start_shop(FOLDER))
-        box = stack.enter_context(start_sandbox(seed=seed, ship_after=_SHIP_AFTER))
+        box = stack.enter_context(start_sandbox(seed=seed, faults=faults, ship_after=_SHIP_AFTER))
         tap = stack.enter_context(tapped(box.qimen["url"]))
-        # A person's pace: polled three times a second, the shop would do little else.
+        # Polled three times a second, the shop on this machine would do little else.
         hub = open_hub(demo_settings(place, database).model_copy(update={"poll_seconds": 1.0}))
         stack.callback(close_hub, hub)
         variants = shop.variants()

@@ -85,7 +85,9 @@ def pull(session: Session, since: Since) -> Iterator[Page]:
         documents = tuple(_document(raw, order) for raw, order in batch.records)
         newest = _time(batch.records[-1][1]) if batch.records else None
         if newest is not None and newest > since.end:
-            newest = None  # no order of this window: a time nobody can have must not carry the cursor past the next page
+            newest = (
+                None  # no order of this window: a time nobody can have must not carry the cursor past the next page
+            )
         yield Page(documents=documents, next=batch.next or "", seen_to=newest if batch.next else since.end)
 
 
@@ -145,9 +147,7 @@ def _read(session: Session, document: str, variables: Mapping[str, Any], *, reco
     )
 
 
-def _call(
-    session: Session, document: str, variables: Mapping[str, Any], *, writes: bool, records: str = ""
-) -> Reply:
+def _call(session: Session, document: str, variables: Mapping[str, Any], *, writes: bool, records: str = "") -> Reply:
     settings = session.settings
 
     def learn(value: Any, now: datetime) -> datetime | None:

@@ -68,7 +68,9 @@ class _Place:
     end: datetime
     stage: Literal["refunds", "trades"] = "refunds"
     page: int = 0
-    total: int = 0  # what TOP counted when this reading of the list began; 0 after a resume: rows seen before are unknown
+    total: int = (
+        0  # what TOP counted when this reading of the list began; 0 after a resume: rows seen before are unknown
+    )
 
     def token(self) -> str:
         return f"{self.start:%Y%m%d%H%M%S}/{self.end:%Y%m%d%H%M%S}/{self.stage}/{self.page}"

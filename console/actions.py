@@ -139,14 +139,22 @@ def act_on_many(visit: Visit, fields: Fields) -> Response:
 
 
 def _try(visit: Visit, ref: str, wanted: str, note: str) -> dict[str, Any]:
-    shown: dict[str, Any] = {"ref": ref[:40], "code": "", "order": None, "tone": "bad", "answer": "", "more": ""}
+    shown: dict[str, Any] = {
+        "ref": ref[:40],
+        "code": "",
+        "order": None,
+        "tone": "bad",
+        "answer": "",
+        "more": "",
+        "left": (),
+    }
     try:
         row = exception_detail(visit.hub, ref[:40])
         shown |= {"code": row["code"], "order": row["order"]}
         done = _review(visit, exception_id(ref[:40]), wanted, [], note)
     except (RefusedError, ConfigError) as error:
         return shown | {"answer": error.code, "more": error.detail}
-    return shown | {"tone": "good", "answer": "resolved", "more": _told(done)}
+    return shown | {"tone": "good", "answer": "resolved", "left": done.still_open}
 
 
 def act_on_order(visit: Visit, fields: Fields) -> Response:

@@ -201,7 +201,10 @@ def stock(session: Session, skus: Sequence[str]) -> tuple[StockLevel, ...]:
             if row.get("inventoryType", "") in {"", "ZP"} and (sku := row.get("itemCode", "")):
                 free, locked = levels.get(sku, (0, 0))
                 levels[sku] = free + _pieces(row, "quantity"), locked + _pieces(row, "lockQuantity")
-    return tuple(StockLevel(sku=sku, free=free, locked=locked) for sku, (free, locked) in levels.items())
+    most = 10**9  # batches are summed: on hand (free + locked) must fit a column of 32 bits
+    return tuple(
+        StockLevel(sku=sku, free=min(free, most), locked=min(locked, most)) for sku, (free, locked) in levels.items()
+    )
 
 
 def _pieces(row: Mapping[str, str], name: str) -> int:

@@ -251,7 +251,9 @@ def _point_to_newest(ws: Workspace, failed: Sequence[_Read]) -> None:
         document = latest.get((row["subject"], row["code"]))
         if document is not None and document.error is not None and (row["inbox_id"] or 0) < document.row["id"]:
             told = _told(document.row, document.error)
-            moved.append(row | {"inbox_id": document.row["id"], "detail": ws.hub.vault.seal_json(DETAIL, row["id"], told)})
+            moved.append(
+                row | {"inbox_id": document.row["id"], "detail": ws.hub.vault.seal_json(DETAIL, row["id"], told)}
+            )
     update_rows(ws.tx, t.exceptions, moved, ("inbox_id", "detail"))
 
 

@@ -26,6 +26,7 @@ from storage.times import maybe_micros, span
 
 from .bootstrap import Hub
 from .sessions import check_settings
+from .supply import replan_listed, replan_stocked
 
 _ROOMS = ("settings", "partners", "warehouses", "accounts", "keys", "listings", "stock", "bundles", "ruleset", "csv")
 
@@ -75,10 +76,25 @@ def apply_values(hub: Hub, values: Mapping[str, Any], folder: Path = Path()) -> 
             stored.put_bundle(tx, entry["sku"], [(part[0], int(part[1])) for part in entry["components"]], hub.now())
         if "ruleset" in values:
             work.ruleset(folder / values["ruleset"]["file"])
+    _cure(hub, values)
     for name in values.get("csv", {}).get("files", ()):
         for kind, number in apply_file(hub, folder / name).changed.items():
             applied.count(kind, number)
     return applied
+
+
+def _cure(hub: Hub, values: Mapping[str, Any]) -> None:
+    """Orders that waited for what a file brought are looked at again."""
+    listed: dict[str, list[str]] = {}
+    for entry in values.get("listings", ()):
+        listed.setdefault(entry["account"], []).append(str(entry["external_sku"]))
+    with hub.read() as tx:
+        accounts = {row["name"]: row["id"] for row in stored.load_accounts(tx)}
+    for account, skus in listed.items():
+        replan_listed(hub, accounts[account], skus, actor="apply")
+    stocked = [str(entry["sku"]) for entry in values.get("stock", ())]
+    if stocked:
+        replan_stocked(hub, stocked, actor="apply")
 
 
 @dataclass(slots=True)

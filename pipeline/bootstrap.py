@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Engine
 from domain.errors import ConfigError
 from domain.numbers import IdMaker
 from storage.database import is_sqlite, migrate, open_engine, reading
-from storage.nodes import claim_node, free_node, keep_node
+from storage.nodes import claim_node, free_node, keep_node, newest_id
 from storage.times import micros
 from storage.vault import Vault, load_vault
 from wire.client import Client
@@ -100,6 +100,7 @@ def open_hub(settings: Settings, *, clock: Callable[[], datetime] | None = None,
     try:
         with engine.begin() as tx:
             node = claim_node(tx, holder, now=micros(clock()), lease=_NODE_LEASE)
+            newest = newest_id(tx)
     except BaseException:
         engine.dispose()
         raise
@@ -107,7 +108,7 @@ def open_hub(settings: Settings, *, clock: Callable[[], datetime] | None = None,
         settings=settings,
         engine=engine,
         vault=vault,
-        ids=IdMaker(node, lambda: micros(clock()) // 1000),
+        ids=IdMaker(node, lambda: micros(clock()) // 1000, after=newest),
         client=Client(),
         private_client=Client(allow_private=True),
         clock=clock,

@@ -105,7 +105,8 @@ def _fields(dossier: Dossier, ship_to: Mapping[str, Any], problems: Sequence[Map
                 "wrong": path in wrong,
             }
         )
-    return fields
+    about_goods = any(path.startswith("lines.") for path in wrong)
+    return sorted(fields, key=lambda field: (field["line"] is None) == about_goods)
 
 
 def _suggestions(problems: Sequence[Mapping[str, Any]], ship_to: Mapping[str, Any]) -> Iterator[Row]:

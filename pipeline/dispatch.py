@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Literal, TypeVar
 
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from domain.errors import ConfigError, HubError, RefusedError, RetryableError, UnknownOutcomeError
 from storage import tables as t
@@ -33,6 +33,8 @@ _YOUNG = timedelta(seconds=2)
 _SLOW = timedelta(seconds=1)
 _LOOKS = 2
 _AHEAD = 8  # jobs claimed per sender, so that a turn's commit serves many
+
+_STOPPED = frozenset({"cancelling", "cancelled"})
 
 End = Literal["done", "retry", "refused", "unknown", "parked", "withdrawn", "wait"]
 
@@ -148,6 +150,8 @@ def send(hub: Hub, job: Job) -> Outcome | None:
     """Have one effect. None: the claim is not ours any more, somebody else will settle it."""
     outside()
     row = job.row
+    if _age(hub, job) > span(_SAFE):
+        return Outcome(row=row, end=_again(row), code="claim_too_old")  # given back: nothing was sent
     if not _ours(hub, job):
         return None
     try:
@@ -170,14 +174,25 @@ def send(hub: Hub, job: Job) -> Outcome | None:
 
 def _ours(hub: Hub, job: Job) -> bool:
     """Asked just before the send. Nobody can take a claim over within its lease, so a young one needs no look; one that has
-    waited (a full pool, a process that was frozen) is looked up, and one too old to end inside its lease is given up."""
-    age = max(hub.now() - job.claimed_at, round((time.monotonic() - job.claimed_mono) * 1_000_000))
-    if age > span(_SAFE):
-        return False
-    if age < span(_YOUNG):
+    waited (a full pool, a process that was frozen) is looked up."""
+    if _age(hub, job) < span(_YOUNG):
         return True
     with hub.read() as tx:
         return still_claimed(tx, job.row["id"], job.row["token"])
+
+
+def _age(hub: Hub, job: Job) -> int:
+    return max(hub.now() - job.claimed_at, round((time.monotonic() - job.claimed_mono) * 1_000_000))
+
+
+def _wanted(hub: Hub, row: Row) -> str:
+    """The fulfilment's state while the claim is still ours, else "": asked right before every push, because none may start
+    after a cancel was committed, however young the claim is."""
+    o, f = t.outbox, t.fulfilments
+    query = select(f.c.state).join(o, o.c.fulfilment_id == f.c.id)
+    with hub.read() as tx:
+        found = tx.execute(query.where(o.c.id == row["id"], o.c.state == "sending", o.c.token == row["token"])).scalar()
+    return str(found or "")
 
 
 def _look(find: Callable[[], Found | None]) -> Found | None:
@@ -194,12 +209,12 @@ def _again(row: Row) -> End:
     return "retry" if row["was"] == "due" else "unknown"
 
 
-def _push(hub: Hub, job: Job) -> Outcome:
+def _push(hub: Hub, job: Job) -> Outcome | None:
     row, dossier = job.row, job.dossier
     fulfilment = dossier.fulfilments[row["fulfilment_id"]]
     target = job.directory.targets[row["target_id"]]
     session = warehouse_session(hub, target)
-    stopped = fulfilment["state"] in {"cancelling", "cancelled"}
+    stopped = fulfilment["state"] in _STOPPED
     repeats = target.kind.repeats(session.settings)
     if row["was"] == "due":
         if stopped or fulfilment["state"] not in {"pushing", "ready"}:
@@ -214,8 +229,14 @@ def _push(hub: Hub, job: Job) -> Outcome:
             return Outcome(row=row, end="unknown", code="not_found_yet", looked=True)
         if stopped:
             return Outcome(row=row, end="withdrawn", code="never_arrived")
-    account = job.directory.accounts[dossier.order["account_id"]]
-    accepted = target.kind.send(session, build_shipment(dossier, fulfilment, account))
+    shipment = build_shipment(dossier, fulfilment, job.directory.accounts[dossier.order["account_id"]])
+    state = _wanted(hub, row)
+    if not state:
+        return None
+    if state in _STOPPED:
+        end: End = "withdrawn" if row["was"] == "due" else "unknown"
+        return Outcome(row=row, end=end, code="stopped")
+    accepted = target.kind.send(session, shipment)
     return Outcome(row=row, end="done", reference=accepted.reference)
 
 

@@ -16,6 +16,7 @@ LASTING = frozenset(
     {
         "warehouse_rejected",
         "warehouse_cancelled",
+        "warehouse_exception",
         "outcome_unknown",
         "cancel_refused",
         "cancel_too_late",

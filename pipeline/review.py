@@ -15,7 +15,7 @@ from sqlalchemy import select, update
 from domain.errors import HubError, RefusedError
 from domain.numbers import read_order_number
 from storage import tables as t
-from storage.inbox import load_documents, open_body, settle_documents, versions_of
+from storage.inbox import load_documents, open_body, settle_documents
 from storage.rows import Row, rows_of
 from storage.times import micros
 
@@ -25,10 +25,11 @@ from .cancel import cancel_order, put_tombstone
 from .corrections import read_correction
 from .dossier import Dossier
 from .exceptional import LASTING, clear_exceptions, open_codes
-from .plan import refresh_status
+from .plan import refresh_status, set_state
 from .reading import newest_content, read_order
+from .sessions import warehouse_session
 from .take_order import read_again
-from .workspace import Workspace, load_goods, load_orders, open_workspace, write_workspace
+from .workspace import Workspace, find_orders, load_goods, load_orders, open_workspace, write_workspace
 
 Action = Literal["fix", "release", "retry", "cancel", "dismiss"]
 # A person cannot wave these through: what is missing is missing.
@@ -90,8 +91,8 @@ def cancel_by_external(hub: Hub, account_id: int, external_id: str, *, actor: st
     """Cancel an order by its source's id; one that is not known yet leaves a tombstone, and will never be pushed."""
     with hub.write() as tx:
         ws = open_workspace(hub, tx, hub.clock())
-        where = (t.orders.c.account_id == account_id, t.orders.c.external_id == external_id)
-        order_id = tx.execute(select(t.orders.c.id).where(*where)).scalar()
+        find_orders(ws, [(account_id, external_id)])
+        order_id = ws.by_external.get((account_id, external_id))
         if order_id is None:
             put_tombstone(ws, account_id, external_id, why)
             return Reviewed("", "closed", ())
@@ -172,7 +173,7 @@ def _review_order(
         if action == "release":
             _waive(dossier, row["code"])
         clear_exceptions(ws, dossier, [row["code"]], actor=actor, how=note or action)
-        _retry_parked(ws, dossier, row)
+        _retry_parked(ws, dossier, row, action)
         _replan(ws, dossier)
     ws.keep(dossier)
     return _result(dossier)
@@ -181,7 +182,7 @@ def _review_order(
 def _review_document(ws: Workspace, row: Row, action: Action, *, actor: str, note: str) -> Reviewed:
     """A document that never became an order: read it again, or give it up (it stays stored)."""
     if action == "retry" and row["inbox_id"] is not None:
-        orders = absorb_rows(ws, _broken_versions(ws, row["inbox_id"]), again=True)
+        orders = absorb_rows(ws, load_documents(ws.tx, [row["inbox_id"]]), again=True)
         if not orders:
             return Reviewed("", "exception", (row["code"],))
         _resolve(ws, row, actor, "read again")
@@ -196,15 +197,6 @@ def _review_document(ws: Workspace, row: Row, action: Action, *, actor: str, not
         _resolve(ws, row, actor, "retried")
         return Reviewed("", "", ())
     raise RefusedError("not_waivable", "a document that cannot be read can only be retried or dismissed")
-
-
-def _broken_versions(ws: Workspace, inbox_id: int) -> list[Row]:
-    """The document of an exception, and every later version of it that could not be read either: one exception stands for
-    all of them."""
-    (first,) = load_documents(ws.tx, [inbox_id])
-    versions = versions_of(ws.tx, first["source_kind"], first["source_id"], first["kind"], first["external_id"])
-    broken = [v["id"] for v in versions if v["seq"] > first["seq"] and v["state"] == "exception"]
-    return [first, *load_documents(ws.tx, broken)]
 
 
 def _correct(ws: Workspace, dossier: Dossier, fixes: Sequence[tuple[str, str]], actor: str) -> None:
@@ -227,17 +219,34 @@ def _waive(dossier: Dossier, code: str) -> None:
         waived.append(code)
 
 
-def _retry_parked(ws: Workspace, dossier: Dossier, row: Row) -> None:
-    """A person says: try again. What may have happened is looked up first, as ever."""
+def _retry_parked(ws: Workspace, dossier: Dossier, row: Row, action: Action) -> None:
+    """A person says: try again. What may have happened is looked up first, as ever - where nobody but a person can look,
+    "retry" means that it is not there, and it is sent again."""
     outbox = dossier.outbox.get(row["outbox_id"]) if row["outbox_id"] is not None else None
     if outbox is None or outbox["state"] not in {"parked", "refused"}:
         return
     if outbox["kind"] == "push" and outbox["state"] == "refused":
         return  # a refused fulfilment is planned anew under a new code
     state = "unknown" if row["code"] == "outcome_unknown" else "due"
+    if state == "unknown" and not _can_look(ws, outbox):
+        if action != "retry":
+            return
+        state = "due"
+        fulfilment = dossier.fulfilments.get(outbox["fulfilment_id"])
+        if outbox["kind"] == "push" and fulfilment is not None and fulfilment["state"] == "unknown":
+            set_state(ws, fulfilment, "ready")
     outbox |= {"state": state, "due_at": ws.now, "attempts": 0, "looks": 0, "updated_at": ws.now}
     if outbox["package_id"] is not None:
         dossier.packages[outbox["package_id"]]["confirm_state"] = "due"
+
+
+def _can_look(ws: Workspace, outbox: Row) -> bool:
+    """Whether the target can tell what became of a sending."""
+    if outbox["kind"] == "push":
+        target = ws.directory.targets[outbox["target_id"]]
+        return target.kind.repeats(warehouse_session(ws.hub, target).settings) != "unsafe"
+    channel = ws.directory.accounts[outbox["target_id"]].channel
+    return channel.find is not None and channel.can.repeats != "unsafe"
 
 
 def _replan(ws: Workspace, dossier: Dossier) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from domain.errors import ConfigError, HubError, RetryableError
+from domain.states import FULFILMENT, may_move
 from storage import tables as t
 from storage.directory import set_account_state, set_warehouse_state
 from storage.outbox import reply_place
@@ -25,7 +26,15 @@ from .take_order import read_again
 from .workspace import Workspace, exception_row, load_goods, load_orders, open_workspace, write_workspace
 
 _NOT_AN_ATTEMPT = frozenset(
-    {"breaker_open", "host_busy", "connect_failed", "connect_timeout", "budget_exhausted", "rate_limited"}
+    {
+        "breaker_open",
+        "host_busy",
+        "connect_failed",
+        "connect_timeout",
+        "budget_exhausted",
+        "rate_limited",
+        "claim_too_old",
+    }
 )
 _SOON = span(timedelta(milliseconds=200))
 _PAUSED = span(timedelta(minutes=20))
@@ -58,6 +67,12 @@ def settle(hub: Hub, outcomes: Sequence[Outcome]) -> None:
 
 def _settle_push(ws: Workspace, dossier: Dossier, row: Row, outcome: Outcome) -> None:
     fulfilment = dossier.fulfilments[row["fulfilment_id"]]
+    _push_ended(ws, dossier, row, fulfilment, outcome)
+    if row["state"] == "parked" and fulfilment["state"] == "cancelling":
+        _wake(ws, dossier, fulfilment)  # nobody looks for it any more: the warehouse is asked all the same
+
+
+def _push_ended(ws: Workspace, dossier: Dossier, row: Row, fulfilment: Row, outcome: Outcome) -> None:
     stopped = fulfilment["state"] == "cancelling"
     if outcome.end == "done":
         _end(ws, row, "done", outcome)
@@ -68,7 +83,8 @@ def _settle_push(ws: Workspace, dossier: Dossier, row: Row, outcome: Outcome) ->
         elif fulfilment["state"] in {"pushing", "unknown"}:
             set_state(ws, fulfilment, "accepted")
     elif outcome.end == "unknown":
-        row["looks"] += 1 if outcome.looked else 0
+        # Looks count since the last sending: after another unknown one they begin anew.
+        row["looks"] = row["looks"] + 1 if outcome.looked else 0
         _later(ws, dossier, row, outcome, "unknown")
         if fulfilment["state"] == "pushing":
             set_state(ws, fulfilment, "unknown")
@@ -82,7 +98,8 @@ def _settle_push(ws: Workspace, dossier: Dossier, row: Row, outcome: Outcome) ->
         _never_sent(ws, dossier, row, fulfilment, outcome)
     elif outcome.end == "refused":
         _end(ws, row, "refused", outcome)
-        set_state(ws, fulfilment, "rejected")
+        if may_move(FULFILMENT, fulfilment["state"], "rejected"):
+            set_state(ws, fulfilment, "rejected")
         detail = {"fulfilment": fulfilment["code"], "code": outcome.code, "detail": outcome.detail}
         raise_exception(ws, dossier, "warehouse_rejected", detail, outbox_id=row["id"])
     else:

@@ -49,9 +49,7 @@ def put_listings_text(hub: Hub, body: bytes, *, actor: str) -> dict[str, Any]:
         now, account_id = hub.now(), found[0]
         stored.put_listings(tx, [row | {"account_id": account_id, "updated_at": now} for row in _sorted(rows)])
         removed = _drop_others(tx, account_id, rows)
-    lines = t.order_lines
-    ids = _waiting(hub, _LISTING_CODES, account_id, lines.c.external_sku.in_, skus)
-    return {"stored": len(rows), "removed": removed, "replanned": replan_orders(hub, ids, actor=actor)}
+    return {"stored": len(rows), "removed": removed, "replanned": replan_listed(hub, account_id, skus, actor=actor)}
 
 
 def put_stock_text(hub: Hub, body: bytes, *, actor: str) -> dict[str, Any]:
@@ -82,8 +80,8 @@ def put_stock_text(hub: Hub, body: bytes, *, actor: str) -> dict[str, Any]:
                 continue
             fresh.append(old | row | {"source_time": as_of or now, "updated_at": now})
         update_rows(tx, t.stock, fresh, ("on_hand", "buffer", "backorder", "source_time", "updated_at"))
-    ids = _waiting_for_skus(hub, [row["sku"] for row in fresh])
-    return {"stored": len(fresh), "stale": stale, "replanned": replan_orders(hub, ids, actor=actor)}
+    replanned = replan_stocked(hub, [row["sku"] for row in fresh], actor=actor)
+    return {"stored": len(fresh), "stale": stale, "replanned": replanned}
 
 
 def put_bundle_text(hub: Hub, body: bytes, *, actor: str) -> dict[str, Any]:
@@ -100,8 +98,18 @@ def put_bundle_text(hub: Hub, body: bytes, *, actor: str) -> dict[str, Any]:
     _refuse_twice([(part,) for part, _ in parts], "components")
     with hub.write() as tx:
         stored.put_bundle(tx, sku, sorted(parts), hub.now())
-    ids = _waiting_for_skus(hub, [sku])
-    return {"stored": 1, "replanned": replan_orders(hub, ids, actor=actor)}
+    return {"stored": 1, "replanned": replan_stocked(hub, [sku], actor=actor)}
+
+
+def replan_listed(hub: Hub, account_id: int, external_skus: Sequence[str], *, actor: str) -> int:
+    """Check and decide again the account's orders that waited for a mapping of these source SKUs; returns how many."""
+    ids = _waiting(hub, _LISTING_CODES, account_id, t.order_lines.c.external_sku.in_, sorted(set(external_skus)))
+    return replan_orders(hub, ids, actor=actor)
+
+
+def replan_stocked(hub: Hub, skus: Sequence[str], *, actor: str) -> int:
+    """Check and decide again the orders that waited for stock of these SKUs; returns how many."""
+    return replan_orders(hub, _waiting_for_skus(hub, skus), actor=actor)
 
 
 def _drop_others(tx: Connection, account_id: int, rows: Sequence[Row]) -> int:

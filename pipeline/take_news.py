@@ -102,6 +102,9 @@ def _take_parcel(
             ws, dossier, "over_ship", {"fulfilment": code, "tracking": parcel.tracking, "units": dict(over)}
         )
     if not fits:
+        if not over:
+            detail = {"fulfilment": code, "tracking": parcel.tracking, "detail": "nothing is left for another parcel"}
+            raise_exception(ws, dossier, "tracking_conflict", detail)
         return
     _add_package(ws, dossier, fulfilment, parcel, fits, news)
 
@@ -236,6 +239,12 @@ def _move(ws: Workspace, dossier: Dossier, fulfilment: Row, news: ShippingNews) 
     complete = all(row["shipped"] == row["quantity"] for row in lines)
     shipped_any = any(row["shipped"] for row in lines)
     state = fulfilment["state"]
+    if news.state == "delivered" and state == "shipped":
+        _delivered(ws, dossier, fulfilment)
+        return
+    if news.state == "exception":
+        detail = {"fulfilment": fulfilment["code"], "status": news.source_status, "detail": news.detail}
+        raise_exception(ws, dossier, "warehouse_exception", detail)
     if complete or (news.final and shipped_any):
         target = "shipped"
     elif shipped_any and state != "cancelling":
@@ -261,6 +270,15 @@ def _move(ws: Workspace, dossier: Dossier, fulfilment: Row, news: ShippingNews) 
             if short:
                 dossier.moves.append((fulfilment["warehouse_id"], row["sku"], 0, -short))
         raise_exception(ws, dossier, "short_ship", {"fulfilment": fulfilment["code"]})
+
+
+def _delivered(ws: Workspace, dossier: Dossier, fulfilment: Row) -> None:
+    """Signed for: the source tells it of the whole fulfilment, so of every parcel that left."""
+    set_state(ws, fulfilment, "delivered")
+    for package in dossier.packages.values():
+        if package["fulfilment_id"] == fulfilment["id"] and package["state"] == "shipped":
+            package |= {"state": "delivered", "updated_at": ws.now}
+    dossier.note("warehouse", "delivered", fulfilment=fulfilment["code"])
 
 
 def _cancelled_there(ws: Workspace, dossier: Dossier, fulfilment: Row, news: ShippingNews) -> None:

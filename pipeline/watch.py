@@ -19,20 +19,25 @@ from storage.times import micros
 
 from .bootstrap import Hub, outside
 from .directory import Target, read_directory
+from .exceptional import raise_exception
 from .gather import Gather
 from .sessions import warehouse_session
+from .supply import replan_stocked
+from .workspace import load_orders, open_workspace, write_workspace
 
 _BATCH = 64
 
 
 def watch_news(hub: Hub, *, pool: ThreadPoolExecutor) -> int:
-    """Ask about fulfilments whose news is due; what comes is stored like a callback. Returns documents stored."""
+    """Ask about fulfilments whose news is due; what comes is stored like a callback. A warehouse that once said yes and now
+    knows nothing of it is told to a person. Returns documents stored."""
     now = hub.now()
     f = t.fulfilments
     again = now + round(hub.settings.news_seconds * 1_000_000)
     with hub.write() as tx:
         directory = read_directory(hub, tx)
-        query = select(f.c.id, f.c.code, f.c.warehouse_id, f.c.warehouse_ref).where(f.c.news_due_at <= now)
+        columns = (f.c.id, f.c.order_id, f.c.code, f.c.warehouse_id, f.c.warehouse_ref)
+        query = select(*columns).where(f.c.news_due_at <= now)
         rows = rows_of(tx, query.order_by(f.c.news_due_at).limit(_BATCH).with_for_update(skip_locked=True))
         update_rows(tx, f, [row | {"news_due_at": again} for row in rows], ("news_due_at",))
     asked = [(row, directory.targets[row["warehouse_id"]]) for row in rows]
@@ -42,8 +47,11 @@ def watch_news(hub: Hub, *, pool: ThreadPoolExecutor) -> int:
             source_kind="warehouse", source_id=target.id, kind="shipment", external_id=f"query:{row['code']}", body=body
         )
         for (row, target), body in zip(asked, bodies, strict=True)
-        if body is not None
+        if body
     ]
+    absent = [row for (row, _), body in zip(asked, bodies, strict=True) if body == b""]
+    if absent:
+        _report_absent(hub, absent)
     if not arrivals:
         return 0
     with hub.write() as tx:
@@ -51,13 +59,29 @@ def watch_news(hub: Hub, *, pool: ThreadPoolExecutor) -> int:
 
 
 def _ask(hub: Hub, row: Row, target: Target) -> bytes | None:
+    """The answer's bytes, b"" when the warehouse says that it has no such order, None when it could not be asked."""
     if target.kind.news is None or target.state != "active":
         return None
     outside()
     try:
-        return target.kind.news(warehouse_session(hub, target), row["code"], row["warehouse_ref"])
+        return target.kind.news(warehouse_session(hub, target), row["code"], row["warehouse_ref"]) or b""
     except HubError:
         return None  # asked again when it is due next time
+
+
+def _report_absent(hub: Hub, rows: Sequence[Row]) -> None:
+    """Accepted by a warehouse that now has no such order: its yes was worth nothing, and only a person may send it again."""
+    with hub.write() as tx:
+        ws = open_workspace(hub, tx, hub.clock())
+        load_orders(ws, [row["order_id"] for row in rows])
+        for row in rows:
+            dossier = ws.dossier(row["order_id"])
+            fulfilment = dossier.fulfilments[row["id"]]
+            if fulfilment["state"] in {"accepted", "picking"}:
+                detail = {"fulfilment": row["code"], "detail": "accepted, and now the warehouse has no such order"}
+                raise_exception(ws, dossier, "outcome_unknown", detail)
+                ws.keep(dossier)
+        write_workspace(ws)
 
 
 def take_callback(hub: Hub, target: Target, event_id: str, body: bytes) -> bool:
@@ -105,8 +129,8 @@ def _take_stock(hub: Hub, work: tuple[Target, list[str]]) -> int:
 
 
 def put_stock_levels(hub: Hub, warehouse_id: int, levels: tuple[StockLevel, ...], source_time: int) -> int:
-    """Write a snapshot. An older one never overwrites a newer one, and one asked for before our own last movement says
-    nothing about now."""
+    """Write a snapshot, and look again at orders that waited for what came. An older snapshot never overwrites a newer one,
+    and one asked for before our own last movement says nothing about now."""
     told = {level.sku: level for level in levels}
     s = t.stock
     with hub.write() as tx:
@@ -124,6 +148,10 @@ def put_stock_levels(hub: Hub, warehouse_id: int, levels: tuple[StockLevel, ...]
             if row["source_time"] < source_time and row["moved_at"] < source_time
         ]
         update_rows(tx, s, fresh, ("on_hand", "source_time", "updated_at"))
+        before = {row["sku"]: row["on_hand"] for row in rows}
+    more = [row["sku"] for row in fresh if row["on_hand"] > before[row["sku"]]]
+    if more:
+        replan_stocked(hub, more, actor="hub")
     return len(fresh)
 
 

@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, select, tuple_
+from sqlalchemy import Connection, and_, func, select, tuple_, update
 
 from domain.facts import Bundle, Facts, Listing
 from storage import tables as t
 from storage.directory import load_bundles, load_listings, lock_stock
+from storage.locks import lock_identities
 from storage.rows import Row, chunks, insert_missing, update_rows
 from storage.times import micros, span
 
@@ -149,10 +150,12 @@ def load_orders(ws: Workspace, order_ids: Iterable[int]) -> None:
 
 def find_orders(ws: Workspace, keys: Iterable[tuple[int, str]]) -> None:
     """Lock and load the orders that exist of these (account id, external id), and their tombstones."""
+    keys = sorted(set(keys))
+    lock_identities(ws.tx, keys)
     identity = tuple_(t.orders.c.account_id, t.orders.c.external_id)
     marks = tuple_(t.tombstones.c.account_id, t.tombstones.c.external_id)
     ids: list[int] = []
-    for chunk in chunks(sorted(set(keys)), 400):
+    for chunk in chunks(keys, 400):
         ids += ws.tx.execute(select(t.orders.c.id).where(identity.in_(chunk))).scalars()
         rows = ws.tx.execute(select(t.tombstones.c.account_id, t.tombstones.c.external_id).where(marks.in_(chunk)))
         ws.tombstones |= {(row[0], row[1]) for row in rows}
@@ -203,6 +206,11 @@ def write_workspace(ws: Workspace) -> None:
     write_dossiers(ws.tx, ws.hub.vault, pairs, ws.now)
     _write_stock(ws)
     insert_missing(ws.tx, t.exceptions, ws.loose)
+    x = t.exceptions
+    for row in ws.loose:
+        # The same fault in a newer version of the document: the open exception points at what came last.
+        where = (x.c.subject == row["subject"], x.c.code == row["code"], x.c.state != "resolved", x.c.id != row["id"])
+        ws.tx.execute(update(x).where(*where).values(inbox_id=row["inbox_id"]))
 
 
 def exception_row(ws: Workspace, code: str, subject: str, detail: Mapping[str, Any], **places: int | None) -> Row:

@@ -62,7 +62,8 @@ def put_arrivals(
             rows.append(_row(vault, row_id, arrival, seq + 1, digest, now))
             owners[row_id] = index
             latest[arrival.key] = (-1, digest)
-        insert_missing(tx, inbox, rows)
+        # In one order everywhere: two readers of the same documents wait for each other, and never in a circle.
+        insert_missing(tx, inbox, sorted(rows, key=_key))
         won = _present(tx, list(owners)) if owners else set()
         stored.update({owners[row_id]: row_id for row_id in won})
         left = sorted(
@@ -135,6 +136,10 @@ def versions_of(tx: Connection, source_kind: str, source_id: int, kind: str, ext
         inbox.c.external_id == external_id,
     )
     return rows_of(tx, select(*columns).where(where).order_by(inbox.c.seq))
+
+
+def _key(row: Row) -> tuple[str, int, str, str]:
+    return (row["source_kind"], row["source_id"], row["kind"], row["external_id"])
 
 
 def _row(vault: Vault, row_id: int, arrival: Arrival, seq: int, digest: bytes, now: int) -> Row:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, func, select, update
 
 from domain.errors import RetryableError
 
 from .rows import insert_missing
-from .tables import nodes
+from .tables import decisions, exceptions, fulfilments, inbox, nodes, orders, outbox, packages
 
 _NODES = 1024
 
@@ -25,6 +25,13 @@ def claim_node(tx: Connection, holder: str, *, now: int, lease: int) -> int:
             tx.execute(update(nodes).where(nodes.c.id == number).values(holder=holder, lease_until=now + lease))
             return number
     raise RetryableError("no_node", f"all {_NODES} node numbers are in use")
+
+
+def newest_id(tx: Connection) -> int:
+    """The largest id any process has made: where a process whose clock was set back must go on from."""
+    tables = (inbox, orders, fulfilments, packages, outbox, exceptions, decisions)
+    newest = [tx.execute(select(func.max(table.c.id))).scalar() for table in tables]
+    return max((number for number in newest if number is not None), default=0)
 
 
 def keep_node(tx: Connection, number: int, holder: str, *, now: int, lease: int) -> bool:

@@ -78,7 +78,8 @@ class Points:
     def arm(self) -> None:
         """From now on every write of this process is a point."""
         event.listen(Engine, "before_cursor_execute", self._statement)
-        commit, send = DefaultDialect.do_commit, Client.send
+        dialects, clients = cast(Any, DefaultDialect), cast(Any, Client)
+        commit, send = dialects.do_commit, clients.send
 
         def do_commit(dialect: DefaultDialect, connection: Any) -> None:
             wrote = id(connection.dbapi_connection) in self.wrote
@@ -99,8 +100,7 @@ class Points:
             finally:
                 self(f"sent {what}")
 
-        DefaultDialect.do_commit = do_commit  # type: ignore[method-assign,assignment]
-        Client.send = do_send  # type: ignore[method-assign,assignment]
+        dialects.do_commit, clients.send = do_commit, do_send
 
     def _statement(self, tx: Connection, _cursor: Any, statement: str, *_: Any) -> None:
         words = statement.split(None, 3)

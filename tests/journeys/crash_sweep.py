@@ -6,6 +6,7 @@ prints one JSON object; it ends with status 1 when anything is wrong at any poin
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import shutil
@@ -20,9 +21,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from normalizer import divisions
+from normalizer.phone import read_phone
+from outbound._warehouse import warehouses
 from pipeline.bootstrap import close_hub, open_hub
+from rules.language import default_ruleset
 from storage.database import migrate
 from tests.postgres import Server, run_server
+from wire.client import Client
 
 from .crash_pass import Points, configure, forget_overlaps, later, run_pass, small_settings
 from .crash_verdict import recover
@@ -82,6 +88,7 @@ def sweep(database: str, kinds: Sequence[str], *, step: int, first: int, workers
         shelf = Shelf(folder, server)
         _build_template(shelf)
         forget_overlaps()
+        _warm()
         plan = [(kind, 0) for kind in kinds]
         _work(shelf, plan, workers)
         whole = _verdicts(folder)
@@ -151,6 +158,18 @@ def _build_template(shelf: Shelf) -> None:
 
     if _wait(forked(build)) != 0:
         raise RuntimeError("the template could not be built")
+
+
+def _warm() -> None:
+    """Read once what every child would read again: it is the same for all of them."""
+    divisions.table()
+    warehouses()
+    default_ruleset()
+    for country in ("CN", "US", "DE", "GB"):
+        read_phone("13800000000", country)
+    Client().close()
+    gc.collect()
+    gc.freeze()
 
 
 def _work(shelf: Shelf, plan: Sequence[tuple[str, int]], workers: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import gc
 import json
 import os
 import signal
@@ -129,10 +130,10 @@ def _serve(kind: str, read: int, write: int) -> None:
     sys.stdout = os.fdopen(1, "w")
     # Whatever has two pieces leaves in two parcels, and the same way whatever number the hub gave the order.
     wms.PARTIAL_SHARE = 1.0
-    wms.Random = _draws  # type: ignore[misc,assignment]
+    cast(Any, wms).Random = _draws
     kinds = ",".join(f"{site}={kind}" for site in ("WH01", "WH02", "WH03"))
     flags = ["--seed", "crash", "--mix", "plain", "--kinds", kinds, "--ship-after", "0,0.01"]
-    server.gc.set_threshold(50_000, 50, 100)
+    gc.set_threshold(50_000, 50, 100)
     asyncio.run(server.serve(server.arguments(flags)))
 
 

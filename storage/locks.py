@@ -1,0 +1,24 @@
+"""Locks on what has no row yet: two writers of one order identity wait for each other, also before the order exists."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+from sqlalchemy import BigInteger, Connection, bindparam, func, select
+from sqlalchemy.dialects.postgresql import ARRAY
+
+_LOCK = select(func.pg_advisory_xact_lock(func.unnest(bindparam("keys", type_=ARRAY(BigInteger)))))
+
+
+def lock_identities(tx: Connection, keys: Iterable[tuple[int, str]]) -> None:
+    """Hold these (account id, external id) until the transaction ends. SQLite has one writer and needs none of it."""
+    if tx.dialect.name == "postgresql":
+        numbers = sorted({_number(account_id, external_id) for account_id, external_id in keys})
+        if numbers:
+            tx.execute(_LOCK, {"keys": numbers}).all()
+
+
+def _number(account_id: int, external_id: str) -> int:
+    digest = hashlib.blake2b(f"{account_id}|{external_id}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)
