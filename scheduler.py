@@ -20,7 +20,7 @@ from pipeline.absorb import absorb
 from pipeline.bootstrap import Hub
 from pipeline.dispatch import Dispatcher
 from pipeline.housekeeping import keep_house
-from pipeline.pull import pull_due
+from pipeline.pull import Puller
 from pipeline.settings import Settings
 from pipeline.settle import settle
 from pipeline.watch import watch_news, watch_stock
@@ -34,11 +34,13 @@ _STAGE = 0.15
 
 @dataclass(frozen=True, slots=True)
 class Pools:
-    """Threads for network calls: reading accounts and asking warehouses, and sending."""
+    """Threads for network calls: asking warehouses, reading accounts, sending; and who hands work to the last two."""
 
+    askers: ThreadPoolExecutor
     readers: ThreadPoolExecutor
     senders: ThreadPoolExecutor
     dispatcher: Dispatcher
+    puller: Puller
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,19 +69,17 @@ def _keep(hub: Hub, _pools: Pools) -> int:
 
 
 JOBS = (
-    Job(
-        "pull", lambda s: max(_TICK, min(1.0, s.poll_seconds / 2)), lambda hub, pools: pull_due(hub, pool=pools.readers)
-    ),
+    Job("pull", lambda s: max(_TICK, min(1.0, s.poll_seconds / 2)), lambda _, pools: pools.puller.turn()),
     Job("core", lambda _: _STAGE, _core),
     Job(
         "news",
         lambda s: max(_TICK, min(5.0, s.news_seconds / 4)),
-        lambda hub, pools: watch_news(hub, pool=pools.readers),
+        lambda hub, pools: watch_news(hub, pool=pools.askers),
     ),
     Job(
         "stock",
         lambda s: max(_TICK, min(5.0, s.stock_seconds / 4)),
-        lambda hub, pools: watch_stock(hub, pool=pools.readers),
+        lambda hub, pools: watch_stock(hub, pool=pools.askers),
     ),
     Job("house", lambda _: 60.0, _keep),
 )
@@ -96,18 +96,27 @@ class Runner:
     def stop(self) -> None:
         """Let running jobs and sendings finish and be settled, then stop."""
         self.timers.shutdown(wait=True)
-        self.pools.readers.shutdown(wait=True)
-        self.pools.senders.shutdown(wait=True)
-        self.pools.dispatcher.land()
+        close_pools(self.pools)
 
 
 def open_pools(hub: Hub) -> Pools:
     senders = ThreadPoolExecutor(max_workers=hub.settings.senders, thread_name_prefix="send")
+    readers = ThreadPoolExecutor(max_workers=hub.settings.senders, thread_name_prefix="read")
+    askers = ThreadPoolExecutor(max_workers=8, thread_name_prefix="ask")
     return Pools(
-        readers=ThreadPoolExecutor(max_workers=hub.settings.senders, thread_name_prefix="read"),
+        askers=askers,
+        readers=readers,
         senders=senders,
         dispatcher=Dispatcher(hub, settle, senders),
+        puller=Puller(hub, readers),
     )
+
+
+def close_pools(pools: Pools) -> None:
+    """Let network calls under way finish and settle them."""
+    for pool in (pools.askers, pools.readers, pools.senders):
+        pool.shutdown(wait=True)
+    pools.dispatcher.land()
 
 
 def start(hub: Hub) -> Runner:
@@ -147,14 +156,13 @@ def run_once(hub: Hub, *, seconds: float = 600.0) -> dict[str, int]:
                 done[name] += number
             if any(moved.values()):
                 continue
-            if not pools.dispatcher.flying:
+            if not pools.dispatcher.flying and not pools.puller.flying:
                 return done
-            pools.dispatcher.wait(1.0)
+            pools.puller.wait(0.05)
+            pools.dispatcher.wait(0.05)
         return done
     finally:
-        pools.readers.shutdown(wait=True)
-        pools.senders.shutdown(wait=True)
-        pools.dispatcher.land()
+        close_pools(pools)
 
 
 def _guarded(job: Job, hub: Hub, pools: Pools) -> None:

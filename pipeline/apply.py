@@ -21,6 +21,7 @@ from rules.language import load as load_ruleset
 from storage import directory as stored
 from storage import tables as t
 from storage.cursors import ensure_cursors
+from storage.exceptions import resolve_subject
 from storage.rows import Row, insert_missing, insert_rows, rows_of, update_rows
 from storage.times import maybe_micros, span
 
@@ -143,6 +144,7 @@ class _Work:
         if known and self._same(known, row, stored.WAREHOUSE_SETTINGS, secret):
             return
         stored.put_warehouse(self.tx, self.hub.vault, row, secret)
+        resolve_subject(self.tx, f"warehouse:{row['id']}", now=now, by="apply", how="configured again")
         self.applied.count("warehouses")
 
     def account(self, entry: Mapping[str, Any]) -> None:
@@ -169,6 +171,7 @@ class _Work:
         }
         if not (known and self._same(known, row, stored.ACCOUNT_SETTINGS, secret)):
             stored.put_account(self.tx, self.hub.vault, row, secret)
+            resolve_subject(self.tx, f"account:{row['id']}", now=now, by="apply", how="configured again")
             self.applied.count("accounts")
         back = span(timedelta(seconds=self.hub.settings.first_look_back_seconds))
         hour = span(timedelta(hours=1))
@@ -197,7 +200,7 @@ class _Work:
 
     def listings(self, entries: Iterable[Mapping[str, Any]]) -> None:
         accounts = {row["name"]: row["id"] for row in stored.load_accounts(self.tx)}
-        rows = [
+        rows: list[Row] = [
             {
                 "account_id": _known(accounts, entry["account"], "account"),
                 "external_sku": str(entry["external_sku"]),
@@ -209,14 +212,17 @@ class _Work:
             }
             for entry in entries
         ]
-        stored.put_listings(self.tx, rows)
-        self.applied.count("listings", len(rows))
+        known = stored.load_listings(self.tx, ((row["account_id"], row["external_sku"]) for row in rows))
+        same = [{**row, "updated_at": 0} for found in known.values() for row in found]
+        fresh = [row for row in rows if {**row, "updated_at": 0} not in same]
+        stored.put_listings(self.tx, fresh)
+        self.applied.count("listings", len(fresh))
 
     def stock(self, entries: Iterable[Mapping[str, Any]]) -> None:
         """First counts only: what is on hand later comes from the warehouse or the stock API, and a file applied again must
         not undo it. Buffer and back-order are brought up to date."""
         names = {row["name"]: row["id"] for row in stored.load_warehouses(self.tx)}
-        rows = [
+        rows: list[Row] = [
             {
                 "warehouse_id": _known(names, entry["warehouse"], "warehouse"),
                 "sku": str(entry["sku"]),
@@ -230,9 +236,16 @@ class _Work:
             }
             for entry in entries
         ]
-        insert_missing(self.tx, t.stock, rows)
-        update_rows(self.tx, t.stock, rows, ("buffer", "backorder", "updated_at"))
-        self.applied.count("stock", len(rows))
+        known = stored.lock_stock(self.tx, [row["sku"] for row in rows])
+        kept = [(row, known.get((row["warehouse_id"], row["sku"]))) for row in rows]
+        fresh = [
+            row
+            for row, old in kept
+            if old is None or (old["buffer"], old["backorder"]) != (row["buffer"], row["backorder"])
+        ]
+        insert_missing(self.tx, t.stock, fresh)
+        update_rows(self.tx, t.stock, fresh, ("buffer", "backorder", "updated_at"))
+        self.applied.count("stock", len(fresh))
 
     def ruleset(self, path: Path) -> None:
         """Arm a ruleset file; the one before is retired and kept."""

@@ -17,7 +17,6 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine
 
-from domain.errors import ConfigError
 from domain.numbers import IdMaker
 from storage.database import is_sqlite, migrate, open_engine, reading
 from storage.nodes import claim_node, free_node, keep_node, newest_id
@@ -118,10 +117,13 @@ def open_hub(settings: Settings, *, clock: Callable[[], datetime] | None = None,
 
 
 def keep_alive(hub: Hub) -> None:
-    """Prolong this process's node number. ConfigError when another process has taken it: ids could meet."""
+    """Prolong this process's node number. One that slept longer than its lease may have lost it: it takes another, so that
+    no two processes ever make the same id."""
     with hub.write() as tx:
         if not keep_node(tx, hub.node, hub.holder, now=hub.now(), lease=_NODE_LEASE):
-            raise ConfigError("node_lost", "this process slept longer than its lease: restart it")
+            hub.node = claim_node(tx, hub.holder, now=hub.now(), lease=_NODE_LEASE)
+            clock = hub.clock
+            hub.ids = IdMaker(hub.node, lambda: micros(clock()) // 1000, after=newest_id(tx))
 
 
 def close_hub(hub: Hub) -> None:

@@ -9,8 +9,9 @@ import hashlib
 import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from sqlalchemy import Connection, delete, exc, select, update
@@ -61,6 +62,36 @@ def pull_due(
     if pool is None or len(work) < 2:
         return sum(pull_stream(hub, account, row) for account, row in work)
     return sum(pool.map(lambda item: pull_stream(hub, *item), work))
+
+
+@dataclass(slots=True)
+class Puller:
+    """Streams being read. A turn never waits: an account whose source hangs holds one reader and nobody else."""
+
+    hub: Hub
+    pool: ThreadPoolExecutor
+    flying: set[Future[int]] = field(default_factory=set)
+
+    def turn(self) -> int:
+        """Take in what has been read and claim what is due, as far as there are readers; returns new documents plus streams
+        started."""
+        finished = {future for future in self.flying if future.done()}
+        self.flying -= finished
+        new = sum(future.result() for future in finished if future.exception() is None)
+        room = self.hub.settings.senders - len(self.flying)
+        if room <= 0:
+            return new
+        (token,) = self.hub.ids.take(1)
+        with self.hub.write() as tx:
+            rows = claim_cursors(tx, now=self.hub.now(), lease=span(LEASE), token=token, limit=room)
+            directory = read_directory(self.hub, tx)
+        for row in rows:
+            self.flying.add(self.pool.submit(pull_stream, self.hub, directory.accounts[row["account_id"]], row))
+        return new + len(rows)
+
+    def wait(self, seconds: float) -> None:
+        """Wait until a stream has been read, or so long."""
+        wait(self.flying, timeout=seconds, return_when=FIRST_COMPLETED)
 
 
 def pull_stream(hub: Hub, account: Account, cursor: Row) -> int:

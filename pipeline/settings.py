@@ -26,12 +26,14 @@ _NAMES = {
     "HUB_CONSOLE_OPEN": "console_open",
     "HUB_STOCK_SECONDS": "stock_seconds",
     "HUB_NEWS_SECONDS": "news_seconds",
+    "HUB_STALE_SECONDS": "stale_seconds",
 }
 
 
 class Settings(BaseModel):
     """What an operator may set. Seconds are real seconds; `retry_scale` multiplies every retry delay of ours (never a
-    peer's Retry-After); `delay_seconds` is the window in which a released order may still be cancelled cheaply."""
+    peer's Retry-After); `delay_seconds` is the window in which a released order may still be cancelled cheaply;
+    `stale_seconds` is the age from which a warehouse's stock snapshot is not sold from any more (0: never)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -48,6 +50,7 @@ class Settings(BaseModel):
     delay_seconds: float = Field(default=0.0, ge=0, le=86_400)
     stock_seconds: float = Field(default=300.0, ge=0.05, le=86_400)
     news_seconds: float = Field(default=600.0, ge=0.05, le=86_400)
+    stale_seconds: float = Field(default=0.0, ge=0, le=30 * 86_400)
     console_open: bool = False
 
     @property

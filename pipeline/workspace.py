@@ -45,6 +45,7 @@ class Workspace:
     moved: set[tuple[int, str]] = field(default_factory=set)
     available: dict[tuple[str, str], int] = field(default_factory=dict)
     backorder: frozenset[str] = frozenset()
+    stale: frozenset[tuple[str, str]] = frozenset()
     buyers: dict[tuple[int, bytes], int] = field(default_factory=dict)
     loose: list[Row] = field(default_factory=list)
 
@@ -93,6 +94,7 @@ class Workspace:
             ),
             available=available,
             backorder=self.backorder,
+            stale=self.stale,
             buyer_orders_24h=self.buyers.get((account.id, buyer), 0) if buyer else 0,
             waived=frozenset(waived),
         )
@@ -182,10 +184,14 @@ def load_goods(ws: Workspace, wanted: Iterable[tuple[int, str]], skus: Iterable[
         ours |= {part[0] for part in components}
     ws.stock |= lock_stock(ws.tx, ours)
     ws.backorder |= {row["sku"] for row in ws.stock.values() if row["backorder"]}
+    limit = round(ws.hub.settings.stale_seconds * 1_000_000)
+    oldest = ws.now - limit if limit else 0
     for (warehouse_id, sku), row in ws.stock.items():
         target = ws.directory.targets.get(warehouse_id)
         if target is not None:
             ws.available[target.name, sku] = free_units(row)
+            if oldest and 0 < row["source_time"] < oldest:
+                ws.stale |= {(target.name, sku)}
 
 
 def count_buyers(ws: Workspace, buyers: Iterable[tuple[int, bytes]]) -> None:

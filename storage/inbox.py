@@ -49,7 +49,9 @@ def put_arrivals(
         if not left:
             return stored
         latest = _latest(tx, {arrival.key for _, arrival in left})
-        rows, owners, later = [], {}, []
+        rows: list[Row] = []
+        owners: dict[int, int] = {}
+        later: list[tuple[int, Arrival]] = []
         for index, arrival in left:
             digest = body_hash(arrival.body)
             seq, last = latest.get(arrival.key, (0, b""))

@@ -14,6 +14,7 @@ from domain.errors import MappingError
 
 from .strict_json import parse_value, split_records
 
+_MOST_BRACKETS = 500_000  # more is an attack on our time, not a page of orders
 _SPACE = re.compile(rb"[ \t\n\r]*")
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _STRING_OR_BRACKET = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}]', re.DOTALL)
@@ -35,6 +36,8 @@ def salvage_records(data: bytes, path: str) -> tuple[Any, list[tuple[bytes, Any]
 
 
 def _salvaged(data: bytes, path: str) -> tuple[Any, list[tuple[bytes, Any]]]:
+    if data.count(b"[") + data.count(b"{") > _MOST_BRACKETS:
+        raise ValueError("too many values")
     pieces = _pieces(data, path.split("."))
     bad = {start for start, end in pieces if not _is_readable(data[start:end])}
     if not bad:

@@ -16,7 +16,7 @@ DEEP = raw("[" * 100_000 + "]" * 100_000)
 TWICE = raw('"1","again":{"x":1,"x":2},"last":"9"')
 LONG = raw("9" * 5000)
 STREET = "😀\u202e\u200b" + "长" * 297
-HOSTILE = "<svg/onload=alert(1)> ' OR 1=1-- ${7*7}\nlevel=error"
+HOSTILE = "<svg/onload=alert(1)> ' OR 1=1-- ${7+7}\nlevel=error"
 
 
 @dataclass(frozen=True, slots=True)

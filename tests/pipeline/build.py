@@ -351,9 +351,18 @@ def config(**changes: Any) -> dict[str, Any]:
     return told | changes
 
 
-def open_shop(url: str, folder: Path, told: Mapping[str, Any] | None = None, **settings: Any) -> Shop:
-    """Open a hub on a migrated database and furnish it."""
-    clock = Clock()
-    hub = open_hub(Settings(database_url=url, data_folder=folder, key=KEYS, **settings), clock=clock, migrated=True)
+def open_empty(url: str, folder: Path) -> Hub:
+    """A hub on a migrated database, with a clock that tests set."""
+    return open_hub(Settings(database_url=url, data_folder=folder, key=KEYS), clock=Clock(), migrated=True)
+
+
+def furnish(hub: Hub, told: Mapping[str, Any] | None = None) -> Shop:
+    """Empty every table but the running processes, set the clock back, and configure anew."""
+    hub.settings = Settings(database_url=hub.settings.database_url, data_folder=hub.settings.data_folder, key=KEYS)
+    hub.clock, hub.memory = Clock(), {}
+    with hub.write() as tx:
+        for table in t.metadata.sorted_tables:
+            if table is not t.nodes:
+                tx.execute(table.delete())
     apply_values(hub, config() if told is None else told)
-    return Shop(hub, clock)
+    return Shop(hub, hub.clock)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from sqlalchemy import text
@@ -16,24 +18,24 @@ from storage.database import is_sqlite
 from .build import Shop, order, ship_to, trade
 
 
-def fail_on(shop: Shop, external_id: str) -> None:
-    """Make the database itself refuse an order with this id, whatever statement brings it."""
+@contextmanager
+def refusing(shop: Shop, external_id: str) -> Iterator[None]:
+    """For a while the database itself refuses an order with this id, whatever statement brings it."""
+    when = f"new.external_id = '{external_id}'"
     with shop.hub.write() as tx:
-        if is_sqlite(tx):
-            tx.execute(
-                text(
-                    "create trigger refuse before insert on orders when new.external_id = "
-                    f"'{external_id}' begin select raise(abort, 'refused'); end"
-                )
-            )
-            return
-        tx.execute(
-            text(
-                "create function refuse() returns trigger language plpgsql as $$ begin if new.external_id = "
-                f"'{external_id}' then raise exception 'refused'; end if; return new; end $$"
-            )
-        )
-        tx.execute(text("create trigger refuse before insert on orders for each row execute function refuse()"))
+        small = is_sqlite(tx)
+        if small:
+            refuse = f"create trigger refuse before insert on orders when {when} begin select raise(abort, 'no'); end"
+            tx.execute(text(refuse))
+        else:
+            body = f"begin if {when} then raise exception 'no'; end if; return new; end"
+            tx.execute(text(f"create function refuse() returns trigger language plpgsql as $${body}$$"))
+            tx.execute(text("create trigger refuse before insert on orders for each row execute function refuse()"))
+    try:
+        yield
+    finally:
+        with shop.hub.write() as tx:
+            tx.execute(text("drop trigger refuse" if small else "drop function refuse cascade"))
 
 
 def test_a_good_order_is_planned_and_its_push_is_due(shop: Shop) -> None:
@@ -107,9 +109,9 @@ def test_a_document_that_names_another_order_is_not_taken(shop: Shop) -> None:
 
 
 def test_a_failing_transaction_is_halved_until_its_culprit_is_alone(shop: Shop) -> None:
-    fail_on(shop, "PO-13")
-    shop.put(*(order(f"PO-{n}") for n in range(20)))
-    absorb_all(shop.hub)
+    with refusing(shop, "PO-13"):
+        shop.put(*(order(f"PO-{n}") for n in range(20)))
+        absorb_all(shop.hub)
     assert len(shop.rows(t.orders)) == 19
     assert shop.open_codes() == ["unabsorbable"]
     assert {row["state"] for row in shop.rows(t.inbox)} == {"done", "exception"}
@@ -125,26 +127,21 @@ def test_a_corrected_version_clears_the_exception_of_the_broken_one(shop: Shop) 
 
 
 def test_a_document_retried_after_its_cause_is_gone_gives_the_same_order(shop: Shop) -> None:
-    fail_on(shop, "PO-1")
-    shop.put(order())
-    absorb_all(shop.hub)
+    with refusing(shop, "PO-1"):
+        shop.put(order())
+        absorb_all(shop.hub)
     (row,) = shop.rows(t.exceptions)
-    with shop.hub.write() as tx:
-        tx.execute(text("drop trigger refuse" if is_sqlite(tx) else "drop trigger refuse on orders"))
     assert review(shop.hub, row["id"], "retry", actor="ann").status == "pending_shipment"
     assert (shop.order("PO-1").states, shop.open_codes()) == (["ready"], [])
     assert [row["state"] for row in shop.rows(t.inbox)] == ["done"]
 
 
 def test_retrying_reads_what_the_source_said_last(shop: Shop) -> None:
-    fail_on(shop, "PO-1")
-    shop.put(order(at=1))
-    absorb_all(shop.hub)
-    shop.put(order(at=2, goods=(("A", 5),)))
-    absorb_all(shop.hub)
+    with refusing(shop, "PO-1"):
+        for version in (order(at=1), order(at=2, goods=(("A", 5),))):
+            shop.put(version)
+            absorb_all(shop.hub)
     (row,) = shop.rows(t.exceptions)
-    with shop.hub.write() as tx:
-        tx.execute(text("drop trigger refuse" if is_sqlite(tx) else "drop trigger refuse on orders"))
     review(shop.hub, row["id"], "retry", actor="ann")
     assert shop.order("PO-1").dossier.lines[0]["quantity"] == 5
     assert [row["state"] for row in shop.rows(t.inbox)] == ["exception", "done"]

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
-from pathlib import Path
 from threading import Barrier
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -15,16 +14,14 @@ import pytest
 
 from domain.errors import ConfigError, RefusedError, RetryableError, UnknownOutcomeError
 from pipeline.apply import apply_values
-from pipeline.bootstrap import Hub, close_hub
 from pipeline.dispatch import claim, dispatch, send
 from pipeline.review import cancel_by_number, review
 from pipeline.settle import settle
-from storage import tables as t
 from tests.wire.loopback import Loopback, Seen, reply
 from wire.retry import SCHEDULE
 from wire.safe_xml import parse
 
-from .build import Order, Shop, config, open_shop, order, warehouse
+from .build import Order, Shop, order, warehouse
 
 UNKNOWN = UnknownOutcomeError("read_timeout")
 AGAIN = RetryableError("http_503")
@@ -76,14 +73,11 @@ def _answer(code: str = "0", message: str = "ok", *, extra: str = "") -> bytes:
 
 
 @contextmanager
-def serving(url: str, folder: Path, repeats: str) -> Iterator[tuple[Shop, Wms]]:
+def serving(shop: Shop, repeats: str) -> Iterator[Wms]:
     wms = Wms()
     with Loopback(wms) as server:
-        shop = open_shop(url, folder, config(warehouses=[warehouse(url=server.url, repeats=repeats)]))
-        try:
-            yield shop, wms
-        finally:
-            close_hub(shop.hub)
+        apply_values(shop.hub, {"warehouses": [warehouse(url=server.url, repeats=repeats)]})
+        yield wms
 
 
 def turn(shop: Shop) -> None:
@@ -107,11 +101,11 @@ def rounds(shop: Shop, order_: Order, number: int = 4) -> Order:
     ("script", "state", "creates"), [(["ok"], "accepted", 1), (["no"], "rejected", 1), (["busy", "ok"], "accepted", 2)]
 )
 def test_a_clear_answer_means_the_same_everywhere(
-    sqlite_url: str, tmp_path: Path, repeats: str, script: list[str], state: str, creates: int
+    small_shop: Shop, repeats: str, script: list[str], state: str, creates: int
 ) -> None:
-    with serving(sqlite_url, tmp_path, repeats) as (shop, wms):
+    with serving(small_shop, repeats) as wms:
         wms.script = list(script)
-        order_ = rounds(shop, shop.take(order()), 2)
+        order_ = rounds(small_shop, small_shop.take(order()), 2)
         if repeats == "unsafe" and "busy" in script:
             # A 503 may come after the effect: who can neither repeat nor look asks a person.
             assert (wms.asked.count("create"), order_.codes) in [(1, ["outcome_unknown"]), (2, [])]
@@ -121,47 +115,47 @@ def test_a_clear_answer_means_the_same_everywhere(
 
 
 @pytest.mark.parametrize("step", ["lost", "drop"])
-def test_a_keyed_warehouse_is_told_again(sqlite_url: str, tmp_path: Path, step: str) -> None:
-    with serving(sqlite_url, tmp_path, "keyed") as (shop, wms):
+def test_a_keyed_warehouse_is_told_again(small_shop: Shop, step: str) -> None:
+    with serving(small_shop, "keyed") as wms:
         wms.script = [step]
-        order_ = rounds(shop, shop.take(order()), 2)
+        order_ = rounds(small_shop, small_shop.take(order()), 2)
         assert (order_.states, wms.asked) == (["accepted"], ["create", "create"])
         assert len(set(wms.taken)) == 1
 
 
-def test_a_findable_warehouse_is_looked_at_and_not_told_again(database_url: str, tmp_path: Path) -> None:
-    with serving(database_url, tmp_path, "findable") as (shop, wms):
+def test_a_findable_warehouse_is_looked_at_and_not_told_again(shop: Shop) -> None:
+    with serving(shop, "findable") as wms:
         wms.script = ["lost"]
         order_ = rounds(shop, shop.take(order()))
         assert (order_.states, order_.codes, len(wms.taken)) == (["accepted"], [], 1)
         assert wms.asked == ["create", "query"]
 
 
-def test_looks_twice_before_sending_again(sqlite_url: str, tmp_path: Path) -> None:
-    with serving(sqlite_url, tmp_path, "findable") as (shop, wms):
+def test_looks_twice_before_sending_again(small_shop: Shop) -> None:
+    with serving(small_shop, "findable") as wms:
         wms.script = ["drop"]
-        order_ = rounds(shop, shop.take(order()))
+        order_ = rounds(small_shop, small_shop.take(order()))
         assert (order_.states, wms.asked) == (["accepted"], ["create", "query", "query", "create"])
 
 
-def test_looks_twice_again_after_the_second_unknown_outcome(sqlite_url: str, tmp_path: Path) -> None:
-    with serving(sqlite_url, tmp_path, "findable") as (shop, wms):
+def test_looks_twice_again_after_the_second_unknown_outcome(small_shop: Shop) -> None:
+    with serving(small_shop, "findable") as wms:
         wms.script = ["drop", "drop"]
-        order_ = rounds(shop, shop.take(order()), 6)
+        order_ = rounds(small_shop, small_shop.take(order()), 6)
         once = ["create", "query", "query"]
         assert (order_.states, wms.asked) == (["accepted"], [*once, *once, "create"])
 
 
-def test_what_shows_up_late_is_still_found(sqlite_url: str, tmp_path: Path) -> None:
-    with serving(sqlite_url, tmp_path, "findable") as (shop, wms):
+def test_what_shows_up_late_is_still_found(small_shop: Shop) -> None:
+    with serving(small_shop, "findable") as wms:
         wms.script, wms.hidden = ["lost"], 1
-        order_ = rounds(shop, shop.take(order()))
+        order_ = rounds(small_shop, small_shop.take(order()))
         assert (order_.states, len(wms.taken)) == (["accepted"], 1)
 
 
 @pytest.mark.parametrize("step", ["lost", "drop"])
-def test_an_unsafe_warehouse_is_never_told_again_by_itself(database_url: str, tmp_path: Path, step: str) -> None:
-    with serving(database_url, tmp_path, "unsafe") as (shop, wms):
+def test_an_unsafe_warehouse_is_never_told_again_by_itself(shop: Shop, step: str) -> None:
+    with serving(shop, "unsafe") as wms:
         wms.script = [step]
         order_ = rounds(shop, shop.take(order()))
         assert (order_.states, order_.codes, wms.asked) == (["unknown"], ["outcome_unknown"], ["create"])
@@ -169,18 +163,18 @@ def test_an_unsafe_warehouse_is_never_told_again_by_itself(database_url: str, tm
         assert shop.reserved() == 2
 
 
-def test_a_person_who_has_looked_may_send_to_an_unsafe_warehouse_again(sqlite_url: str, tmp_path: Path) -> None:
-    with serving(sqlite_url, tmp_path, "unsafe") as (shop, wms):
+def test_a_person_who_has_looked_may_send_to_an_unsafe_warehouse_again(small_shop: Shop) -> None:
+    with serving(small_shop, "unsafe") as wms:
         wms.script = ["drop"]
-        order_ = rounds(shop, shop.take(order()), 2)
-        review(shop.hub, order_.exception("outcome_unknown"), "retry", actor="ann", note="not there")
-        order_ = rounds(shop, order_, 1)
+        order_ = rounds(small_shop, small_shop.take(order()), 2)
+        review(small_shop.hub, order_.exception("outcome_unknown"), "retry", actor="ann", note="not there")
+        order_ = rounds(small_shop, order_, 1)
         assert (order_.states, order_.codes, wms.asked) == (["accepted"], [], ["create", "create"])
-        shop.check_books()
+        small_shop.check_books()
 
 
-def test_no_push_starts_after_a_cancel_was_committed(database_url: str, tmp_path: Path) -> None:
-    with serving(database_url, tmp_path, "findable") as (shop, wms):
+def test_no_push_starts_after_a_cancel_was_committed(shop: Shop) -> None:
+    with serving(shop, "findable") as wms:
         order_ = shop.take(order())
         (job,) = claim(shop.hub, 10)
         cancel_by_number(shop.hub, order_.number, actor="acme", why="no longer wanted")
@@ -193,22 +187,22 @@ def test_no_push_starts_after_a_cancel_was_committed(database_url: str, tmp_path
         assert (shop.reserved(), shop.claim()) == (0, [])
 
 
-def test_a_resend_does_not_start_after_a_cancel_either(sqlite_url: str, tmp_path: Path) -> None:
-    with serving(sqlite_url, tmp_path, "keyed") as (shop, wms):
+def test_a_resend_does_not_start_after_a_cancel_either(small_shop: Shop) -> None:
+    with serving(small_shop, "keyed") as wms:
         wms.script = ["drop"]
-        order_ = rounds(shop, shop.take(order()), 1)
-        (job,) = claim(shop.hub, 10)
-        cancel_by_number(shop.hub, order_.number, actor="acme", why="no longer wanted")
-        outcome = send(shop.hub, job)
+        order_ = rounds(small_shop, small_shop.take(order()), 1)
+        (job,) = claim(small_shop.hub, 10)
+        cancel_by_number(small_shop.hub, order_.number, actor="acme", why="no longer wanted")
+        outcome = send(small_shop.hub, job)
         assert outcome is not None
-        settle(shop.hub, [outcome])
-        shop.clock.wait(days=1)
-        order_ = rounds(shop, order_, 6)
+        settle(small_shop.hub, [outcome])
+        small_shop.clock.wait(days=1)
+        order_ = rounds(small_shop, order_, 6)
         assert (wms.asked.count("create"), order_.status, order_.states) == (1, "closed", ["cancelled"])
 
 
-def test_a_cancel_during_the_push_waits_for_its_answer_and_then_asks(database_url: str, tmp_path: Path) -> None:
-    with serving(database_url, tmp_path, "findable") as (shop, wms):
+def test_a_cancel_during_the_push_waits_for_its_answer_and_then_asks(shop: Shop) -> None:
+    with serving(shop, "findable") as wms:
         order_ = shop.take(order())
         wms.before_create = lambda: cancel_by_number(shop.hub, order_.number, actor="acme", why="no longer wanted")
         turn(shop)
@@ -217,32 +211,32 @@ def test_a_cancel_during_the_push_waits_for_its_answer_and_then_asks(database_ur
         assert (order_.status, order_.states, shop.reserved()) == ("closed", ["cancelled"], 0)
 
 
-def test_a_cancel_while_a_push_is_unknown_ends_when_it_is_proved_absent(sqlite_url: str, tmp_path: Path) -> None:
-    with serving(sqlite_url, tmp_path, "findable") as (shop, wms):
+def test_a_cancel_while_a_push_is_unknown_ends_when_it_is_proved_absent(small_shop: Shop) -> None:
+    with serving(small_shop, "findable") as wms:
         wms.script = ["drop"]
-        order_ = rounds(shop, shop.take(order()), 1)
-        cancel_by_number(shop.hub, order_.number, actor="acme", why="no longer wanted")
-        order_ = rounds(shop, order_, 6)
-        assert (wms.asked.count("create"), order_.status, shop.reserved()) == (1, "closed", 0)
+        order_ = rounds(small_shop, small_shop.take(order()), 1)
+        cancel_by_number(small_shop.hub, order_.number, actor="acme", why="no longer wanted")
+        order_ = rounds(small_shop, order_, 6)
+        assert (wms.asked.count("create"), order_.status, small_shop.reserved()) == (1, "closed", 0)
 
 
-def test_a_cancel_while_a_push_is_unknown_asks_once_it_is_found(sqlite_url: str, tmp_path: Path) -> None:
-    with serving(sqlite_url, tmp_path, "findable") as (shop, wms):
+def test_a_cancel_while_a_push_is_unknown_asks_once_it_is_found(small_shop: Shop) -> None:
+    with serving(small_shop, "findable") as wms:
         wms.script = ["lost"]
-        order_ = rounds(shop, shop.take(order()), 1)
-        cancel_by_number(shop.hub, order_.number, actor="acme", why="no longer wanted")
-        order_ = rounds(shop, order_, 3)
+        order_ = rounds(small_shop, small_shop.take(order()), 1)
+        cancel_by_number(small_shop.hub, order_.number, actor="acme", why="no longer wanted")
+        order_ = rounds(small_shop, order_, 3)
         assert (wms.asked, order_.status) == (["create", "query", "cancel"], "closed")
 
 
-def test_a_cancel_at_an_unsafe_warehouse_asks_when_nobody_looks_any_more(sqlite_url: str, tmp_path: Path) -> None:
-    with serving(sqlite_url, tmp_path, "unsafe") as (shop, wms):
+def test_a_cancel_at_an_unsafe_warehouse_asks_when_nobody_looks_any_more(small_shop: Shop) -> None:
+    with serving(small_shop, "unsafe") as wms:
         wms.script = ["lost"]
-        order_ = rounds(shop, shop.take(order()), 1)
-        cancel_by_number(shop.hub, order_.number, actor="acme", why="no longer wanted")
-        order_ = rounds(shop, order_, 3)
+        order_ = rounds(small_shop, small_shop.take(order()), 1)
+        cancel_by_number(small_shop.hub, order_.number, actor="acme", why="no longer wanted")
+        order_ = rounds(small_shop, order_, 3)
         assert wms.asked == ["create", "cancel"]
-        assert (order_.status, order_.states, shop.reserved()) == ("closed", ["cancelled"], 0)
+        assert (order_.status, order_.states, small_shop.reserved()) == ("closed", ["cancelled"], 0)
 
 
 # --- claims ------------------------------------------------------------------------------------------------------------
@@ -388,13 +382,12 @@ def test_a_second_settlement_of_the_same_sending_changes_nothing(shop: Shop) -> 
     assert (order_.again().states, order_.again().events) == (["accepted"], events)
 
 
-def test_the_delay_window_keeps_a_release_cheap_to_cancel(database_url: str, tmp_path: Path) -> None:
-    shop = open_shop(database_url, tmp_path, delay_seconds=600)
+def test_the_delay_window_keeps_a_release_cheap_to_cancel(shop: Shop) -> None:
+    shop.hub.settings = shop.hub.settings.model_copy(update={"delay_seconds": 600.0})
     order_ = shop.take(order())
     assert (order_.states, shop.claim()) == (["ready"], [])
     shop.clock.wait(minutes=11)
     assert len(shop.claim()) == 1
-    close_hub(shop.hub)
 
 
 def test_no_network_call_happens_inside_a_transaction(shop: Shop) -> None:
