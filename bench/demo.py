@@ -72,8 +72,7 @@ def demo_settings(folder: Path, database: str) -> Settings:
     return Settings(
         data_folder=folder,
         database_url=database,
-        poll_seconds=0.3,
-        look_back_seconds=60,
+        poll_seconds=0.5,
         first_look_back_seconds=600,
         retry_scale=0.02,
         stock_seconds=5,
@@ -115,6 +114,7 @@ def configure(hub: Hub, box: Running) -> None:
                 {
                     "name": ACCOUNTS["taobao"],
                     "channel": "taobao",
+                    "options": {"look_back_seconds": 15},
                     "settings": {
                         "base_url": box.taobao["url"],
                         "app_key": box.taobao["app_key"],
@@ -127,6 +127,7 @@ def configure(hub: Hub, box: Running) -> None:
                 {
                     "name": ACCOUNTS["shopify"],
                     "channel": "shopify",
+                    "options": {"look_back_seconds": 15},
                     "settings": {
                         "base_url": box.shopify["url"],
                         "token": box.shopify["token"],

@@ -108,14 +108,14 @@ def pull(session: Session, since: Since) -> Iterator[Page]:
     orders whose updatedAt is in the window. `seen_to` comes with the last page of the last list."""
     place: _Place | None = _place(since.token) if since.token else _Place("open", _BEGINNING)
     seen: set[tuple[str, bytes]] = set()
-    before: list[bytes] = []
+    before: tuple[str, list[bytes]] = ("", [])
     repeats = 1
     for _ in range(_MOST_PAGES):
         if place is None:
             return
         records = _list(session, place)
-        page = [raw for raw, _ in records]
-        repeats = repeats + 1 if page and page == before else 1
+        page = (place.stage, [raw for raw, _ in records])
+        repeats = repeats + 1 if records and page == before else 1
         before = page
         if repeats >= _REPEATS:
             raise RetryableError("paging_loop", f"the same page {_REPEATS} times")
@@ -253,6 +253,8 @@ def _login(session: Session) -> str:
     token = str(reply.headers.get("vendure-auth-token", ""))
     if isinstance(result, Mapping) and result.get("errorCode"):
         raise ConfigError("login_refused", str(result["errorCode"]))
+    if not isinstance(result, Mapping):
+        raise RetryableError("unexpected_reply", "the answer to a login is no login")
     if not token:
         raise ConfigError(
             "login_without_token", "the shop sends no vendure-auth-token: its tokenMethod must include bearer"

@@ -8,7 +8,7 @@ import os
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from storage.rows import Row, insert_missing, insert_rows, rows_of, update_rows
 from storage.times import maybe_micros, span
 
 from .bootstrap import Hub
+from .config_form import check_form, read_moment
 from .sessions import check_settings
 from .supply import replan_listed, replan_stocked
 
@@ -60,6 +61,8 @@ def apply_values(hub: Hub, values: Mapping[str, Any], folder: Path = Path()) -> 
     if unknown:
         raise ConfigError("config_file", f"no such section: {unknown[0]}")
     values = _resolved(values)
+    check_form(values)
+    values = _with_tables(values, folder)
     applied = Applied({})
     with hub.write() as tx:
         work = _Work(hub, tx, applied)
@@ -78,10 +81,16 @@ def apply_values(hub: Hub, values: Mapping[str, Any], folder: Path = Path()) -> 
         if "ruleset" in values:
             work.ruleset(folder / values["ruleset"]["file"])
     _cure(hub, values)
-    for name in values.get("csv", {}).get("files", ()):
-        for kind, number in apply_file(hub, folder / name).changed.items():
-            applied.count(kind, number)
     return applied
+
+
+def _with_tables(values: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
+    """The document with the CSV files it names read into it, so that all of it is one transaction."""
+    for name in values.get("csv", {}).get("files", ()):
+        told = _resolved(_read_csv(folder / str(name)))
+        values = {**values, **{room: [*values.get(room, ()), *rows] for room, rows in told.items()}}
+    check_form(values)
+    return values
 
 
 def _cure(hub: Hub, values: Mapping[str, Any]) -> None:
@@ -112,8 +121,8 @@ class _Work:
             "name": entry["name"],
             "title": entry.get("title", entry["name"]),
             "active": bool(entry.get("active", True)),
-            "contract_from": maybe_micros(_moment(entry.get("contract_from"))),
-            "contract_to": maybe_micros(_moment(entry.get("contract_to"))),
+            "contract_from": maybe_micros(read_moment(entry.get("contract_from"))),
+            "contract_to": maybe_micros(read_moment(entry.get("contract_to"))),
             "options": dict(entry.get("options", {})),
             "created_at": known["created_at"] if known else now,
             "updated_at": now,
@@ -189,7 +198,7 @@ class _Work:
         row: Row = {
             "id": found["id"] if found else self.hub.ids(),
             "name": entry["name"],
-            "partner_id": partners[entry["partner"]] if entry.get("partner") else None,
+            "partner_id": _known(partners, entry["partner"], "partner") if entry.get("partner") else None,
             "scope": entry.get("scope", "partner"),
             "key_hash": key_hash,
             "created_at": found["created_at"] if found else self.hub.now(),
@@ -213,8 +222,12 @@ class _Work:
             for entry in entries
         ]
         known = stored.load_listings(self.tx, ((row["account_id"], row["external_sku"]) for row in rows))
-        same = [{**row, "updated_at": 0} for found in known.values() for row in found]
-        fresh = [row for row in rows if {**row, "updated_at": 0} not in same]
+        same = {(*key, row["sku"]): {**row, "updated_at": 0} for key, found in known.items() for row in found}
+        fresh = [
+            row
+            for row in rows
+            if same.get((row["account_id"], row["external_sku"], row["sku"])) != {**row, "updated_at": 0}
+        ]
         stored.put_listings(self.tx, fresh)
         self.applied.count("listings", len(fresh))
 
@@ -284,12 +297,6 @@ def _known(names: Mapping[str, int], name: str, what: str) -> int:
     if name not in names:
         raise ConfigError(f"{what}_unknown", f"there is no {what} {name}")
     return names[name]
-
-
-def _moment(value: object) -> datetime | None:
-    if value is None or isinstance(value, datetime):
-        return value
-    return datetime.fromisoformat(str(value))
 
 
 def _resolved(value: Any) -> Any:

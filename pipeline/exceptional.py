@@ -39,7 +39,10 @@ def raise_exception(
 ) -> None:
     """Open an exception, or bring the open one of the same code up to date."""
     for row in dossier.exceptions.values():
-        if row["code"] == code and row["state"] != "resolved":
+        if row["code"] == code:
+            if row["state"] == "resolved":  # a moment ago in this transaction, and its cause is still there
+                row |= {"state": "open", "resolved_at": None, "resolved_by": "", "resolution": ""}
+                dossier.note("hub", "exception", code=code)
             row["detail"] = ws.hub.vault.seal_json(DETAIL, row["id"], dict(detail))
             return
     row = exception_row(

@@ -43,7 +43,7 @@ def plan_order(ws: Workspace, dossier: Dossier, order: Order, account: Account) 
     dossier.order |= {"country": checked.consignee.country, "region": checked.consignee.region}
     decision = decide(checked, facts, ws.directory.ruleset)
     causes: dict[str, Mapping[str, Any]] = {} if waiting else dict(problem_causes(problems))
-    if not problems and not waiting:
+    if not problems and not waiting and _anything_to_ship(checked):
         causes |= {hold.code: {"rule": hold.rule, "detail": hold.detail} for hold in decision.holds}
     sync_exceptions(ws, dossier, causes)
     state = "exception" if problems else "held" if decision.holds or open_codes(dossier) else "ready"
@@ -63,6 +63,10 @@ def plan_order(ws: Workspace, dossier: Dossier, order: Order, account: Account) 
         for p in v.problems
     ]
     refresh_status(dossier)
+
+
+def _anything_to_ship(order: Order) -> bool:
+    return any(line.requires_shipping and line.state not in {"shipped", "cancelled"} for line in order.lines)
 
 
 def drop_plan(ws: Workspace, dossier: Dossier) -> None:

@@ -39,7 +39,8 @@ AHEAD = timedelta(minutes=5)
 _FAILING = "connection_failing"
 # A page token that fails again and again may be dead: start the window over.
 _PATIENCE = 3
-_HINTS = 50
+_HINTS = 400
+_FETCH = 50
 _HINT_TRIES = 5
 _HINT_PAUSE = timedelta(minutes=1)
 _STREAMS = {
@@ -98,9 +99,10 @@ def pull_stream(hub: Hub, account: Account, cursor: Row) -> int:
     """Read one stream of one account to its end, page by page. A failure leaves the cursor where the rows are."""
     try:
         with _beating(hub, cursor):
-            new = _read_pages(hub, account, cursor)
+            began = hub.now()
+            new, seen = _read_pages(hub, account, cursor)
             if cursor["stream"] == "poll":
-                new += _read_hints(hub, account)
+                new += _read_hints(hub, account, seen, began)
     except _LostError:
         return 0
     except HubError as error:
@@ -163,24 +165,26 @@ def _beating(hub: Hub, cursor: Row) -> Iterator[None]:
         done.set()
 
 
-def _read_pages(hub: Hub, account: Account, cursor: Row) -> int:
+def _read_pages(hub: Hub, account: Account, cursor: Row) -> tuple[int, set[str]]:
+    """Read and store every page; returns how many documents were new, and every external id that was read."""
     pull = account.channel.pull
     if pull is None:
-        return 0
+        return 0, set()
     outside()
     settled = _SETTLED_AFTER if cursor["stream"] == "poll" else _STREAMS[cursor["stream"]][2]
     session = channel_session(hub, account, settled_after=settled)
     since = _window(hub, account, cursor)
     cursor |= {"window_start": micros(since.start), "window_end": micros(since.end)}
-    new = 0
+    new, seen = 0, set[str]()
     for page in pull(session, since):
         cursor |= {"page": page.next, "lease_until": hub.now() + span(LEASE)}
         if page.seen_to is not None and cursor["stream"] == "poll":
             reached = micros(min(page.seen_to, hub.clock() + AHEAD))
             cursor["watermark"] = max(cursor["watermark"], reached)
         new += store_documents(hub, account.id, page.documents, cursor)
+        seen.update(document.external_id for document in page.documents)
         outside()
-    return new
+    return new, seen
 
 
 def _window(hub: Hub, account: Account, cursor: Row) -> Since:
@@ -188,21 +192,28 @@ def _window(hub: Hub, account: Account, cursor: Row) -> Since:
     if cursor["page"] and cursor["window_start"] is not None and cursor["window_end"] is not None:
         return Since(start=moment(cursor["window_start"]), end=moment(cursor["window_end"]), token=cursor["page"])
     if cursor["stream"] == "poll":
-        overlap = max(hub.settings.look_back, account.channel.overlap)
+        own = account.options.get("look_back_seconds")
+        overlap = max(hub.settings.look_back, account.channel.overlap) if own is None else timedelta(seconds=float(own))
         return Since(start=moment(cursor["watermark"]) - overlap, end=now)
     return Since(start=now - _STREAMS[cursor["stream"]][0], end=now)
 
 
-def _read_hints(hub: Hub, account: Account) -> int:
-    """Read the orders that webhooks named. A hint goes when what it named is stored; one that cannot be followed is tried a
-    few times and given up, because the poll reads its order too - it must never stop the poll."""
+def _read_hints(hub: Hub, account: Account, seen: set[str], began: int) -> int:
+    """Read the orders that webhooks named and that the poll, begun after the hint, has not read anyway. A hint goes when what
+    it named is stored; one that cannot be followed is tried a few times and given up, because the poll reads its order too -
+    it must never stop the poll."""
     fetch = account.channel.fetch
     if fetch is None:
         return 0
     h = t.hints
     with hub.read() as tx:
-        due = select(h.c.external_id).where(h.c.account_id == account.id, h.c.due_at <= hub.now()).limit(_HINTS)
-        ids = list(tx.execute(due).scalars())
+        due = select(h.c.external_id, h.c.due_at).where(h.c.account_id == account.id, h.c.due_at <= hub.now())
+        hinted = tx.execute(due.order_by(h.c.due_at).limit(_HINTS)).all()
+    told = [row.external_id for row in hinted if row.due_at < began and row.external_id in seen]
+    ids = [row.external_id for row in hinted if row.external_id not in told][:_FETCH]
+    if told:
+        with hub.write() as tx:
+            tx.execute(delete(h).where(h.c.account_id == account.id, h.c.external_id.in_(told)))
     if not ids:
         return 0
     session = channel_session(hub, account, settled_after=_SETTLED_AFTER)

@@ -222,11 +222,17 @@ def _waive(dossier: Dossier, code: str) -> None:
 def _retry_parked(ws: Workspace, dossier: Dossier, row: Row, action: Action) -> None:
     """A person says: try again. What may have happened is looked up first, as ever - where nobody but a person can look,
     "retry" means that it is not there, and it is sent again."""
-    outbox = dossier.outbox.get(row["outbox_id"]) if row["outbox_id"] is not None else None
-    if outbox is None or outbox["state"] not in {"parked", "refused"}:
-        return
-    if outbox["kind"] == "push" and outbox["state"] == "refused":
-        return  # a refused fulfilment is planned anew under a new code
+    first = dossier.outbox.get(row["outbox_id"]) if row["outbox_id"] is not None else None
+    for outbox in dossier.outbox.values():
+        # One exception stands for every sending of its kind that ended so: two parcels, two refusals, one code.
+        if first is None or outbox["kind"] != first["kind"] or outbox["state"] not in {"parked", "refused"}:
+            continue
+        if outbox["kind"] != "push" or outbox["state"] != "refused":
+            _send_again(ws, dossier, outbox, row, action)
+        # A refused fulfilment is planned anew under a new code.
+
+
+def _send_again(ws: Workspace, dossier: Dossier, outbox: Row, row: Row, action: Action) -> None:
     state = "unknown" if row["code"] == "outcome_unknown" else "due"
     if state == "unknown" and not _can_look(ws, outbox):
         if action != "retry":

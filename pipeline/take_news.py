@@ -232,6 +232,9 @@ def _add_package(
         )
     elif dossier.order["cancelled_at"] is not None:
         raise_exception(ws, dossier, "cancel_too_late", {"fulfilment": fulfilment["code"], "tracking": parcel.tracking})
+    elif fulfilment["state"] == "cancelling":
+        # Called back because the order changed, but it had left: it went out as the order was before.
+        raise_exception(ws, dossier, "change_too_late", {"fulfilment": fulfilment["code"], "tracking": parcel.tracking})
 
 
 def _move(ws: Workspace, dossier: Dossier, fulfilment: Row, news: ShippingNews) -> None:

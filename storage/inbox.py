@@ -7,7 +7,7 @@ version. That two identical deliveries at the same instant make one row is the u
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -140,7 +140,7 @@ def versions_of(tx: Connection, source_kind: str, source_id: int, kind: str, ext
     return rows_of(tx, select(*columns).where(where).order_by(inbox.c.seq))
 
 
-def _key(row: Row) -> tuple[str, int, str, str]:
+def _key(row: Mapping[str, Any]) -> tuple[str, int, str, str]:
     return (row["source_kind"], row["source_id"], row["kind"], row["external_id"])
 
 

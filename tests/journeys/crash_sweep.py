@@ -1,7 +1,7 @@
 """The indexed sweep: for every N, a world of its own, a pass killed at its N-th write, a restart, a verdict.
 
-`python -m tests.journeys.crash_sweep --database sqlite|postgresql [--kind findable] [--step 1] [--first 1] [--point N]`
-prints one JSON object; it ends with status 1 when anything is wrong at any point."""
+`python -m tests.journeys.crash_sweep --database sqlite|postgresql [--kinds findable] [--first 1] [--last N] [--step 1]`
+prints one JSON object and ends with status 1 when anything is wrong at any point."""
 
 from __future__ import annotations
 
@@ -19,14 +19,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from connectors._channel import Document
 from normalizer import divisions
 from normalizer.phone import read_phone
 from outbound._warehouse import warehouses
-from pipeline.bootstrap import close_hub, open_hub
+from pipeline import pull
+from pipeline.bootstrap import Hub, close_hub, open_hub
 from rules.language import default_ruleset
+from storage.cursors import save_cursor
 from storage.database import migrate
+from storage.rows import Row
 from tests.postgres import Server, run_server
 from wire.client import Client
 
@@ -80,8 +84,10 @@ class Shelf:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def sweep(database: str, kinds: Sequence[str], *, step: int, first: int, workers: int) -> list[Verdict]:
-    """Every `step`-th point of the pass, from `first` on; each kind of warehouse has a pass of its own."""
+def sweep(
+    database: str, kinds: Sequence[str], *, step: int, first: int, last: int = 100_000, workers: int = 2
+) -> list[Verdict]:
+    """Every `step`-th point of the pass from `first` to `last`; each kind of warehouse has a pass of its own."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hub-crash-")))
         server = stack.enter_context(run_server()) if database == "postgresql" else None
@@ -93,7 +99,7 @@ def sweep(database: str, kinds: Sequence[str], *, step: int, first: int, workers
         _work(shelf, plan, workers)
         whole = _verdicts(folder)
         lengths = {verdict.kind: int(verdict.name or 0) for verdict in whole}
-        plan = [(kind, point) for kind in kinds for point in range(first, lengths[kind] + 1, step)]
+        plan = [(kind, point) for kind in kinds for point in range(first, min(last, lengths[kind]) + 1, step)]
         _work(shelf, plan, workers)
         return _verdicts(folder)
 
@@ -160,6 +166,19 @@ def _build_template(shelf: Shelf) -> None:
         raise RuntimeError("the template could not be built")
 
 
+def _sabotage() -> None:
+    """Make the hub save a cursor before the rows it moved over: the fault that a sweep has to find and random kills miss."""
+    store = pull.store_documents
+
+    def store_late(hub: Hub, account_id: int, documents: Sequence[Document], cursor: Row | None = None) -> int:
+        if cursor is not None:
+            with hub.write() as tx:
+                save_cursor(tx, cursor)
+        return store(hub, account_id, documents)
+
+    cast(Any, pull).store_documents = store_late
+
+
 def _warm() -> None:
     """Read once what every child would read again: it is the same for all of them."""
     divisions.table()
@@ -216,10 +235,15 @@ def main() -> None:
     parser.add_argument("--kinds", default="findable", help=f"of {','.join(KINDS)}")
     parser.add_argument("--step", type=int, default=1)
     parser.add_argument("--first", type=int, default=1)
+    parser.add_argument("--last", type=int, default=100_000)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--sabotage", action="store_true", help="break the hub, to see whether the sweep notices")
     args = parser.parse_args()
+    if args.sabotage:
+        _sabotage()
     began = time.monotonic()
-    verdicts = sweep(args.database, args.kinds.split(","), step=args.step, first=args.first, workers=args.workers)
+    kinds = args.kinds.split(",")
+    verdicts = sweep(args.database, kinds, step=args.step, first=args.first, last=args.last, workers=args.workers)
     told = report(verdicts, time.monotonic() - began)
     print(json.dumps(told, ensure_ascii=False, indent=1))
     sys.exit(1 if told["violations"] else 0)

@@ -44,7 +44,9 @@ class World:
     def open_shops(self) -> None:
         """Place the orders. Nothing ships until `ship`."""
         for channel, count in ORDERS.items():
-            told = call(self.box, "place", {"channel": channel, "count": count, "seed": SEED, "mix": "plain"})
+            # Minutes old, each from a moment of its own: what a cursor has passed is not listed again by chance.
+            order = {"channel": channel, "count": count, "seed": SEED, "mix": "plain", "back": 120}
+            told = call(self.box, "place", order)
             self.ids[channel] = told["ids"]
         call(self.box, "pause_shipping", {"paused": True})
         port = self.listener.getsockname()[1]

@@ -4,12 +4,12 @@ short words for what the hub made of it."""
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Iterator, Mapping
+import socket
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
@@ -22,6 +22,7 @@ from pipeline.bootstrap import Hub, close_hub, open_hub
 from pipeline.directory import read_directory
 from pipeline.dispatch import dispatch
 from pipeline.dossier import Dossier, load_dossiers
+from pipeline.hooks import answer_callback
 from pipeline.pull import pull_due
 from pipeline.review import Action, Reviewed, review
 from pipeline.sessions import channel_session
@@ -34,174 +35,10 @@ from tests.wire.loopback import NEVER_OPENS, Loopback, Seen, reply
 from wire.budget import Budget
 from wire.client import Client, Limits
 
-from .wares import CHINA
+from .liars import QIMEN, Answer, Clock, Cut, Shop, Wms, signed
 
-NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 KEYS = f"1 {'11' * 32};search {'22' * 32}"
 SKUS = ("A", "B")
-QIMEN = {"app_key": "app", "secret": "qimen-secret", "customer_id": "customer", "owner_code": "OWNER1"}
-_FIELD = re.compile(r"updated_at:(>=|<=)'([^']+)'")
-Answer = bytes | None
-
-
-@dataclass(slots=True)
-class Clock:
-    """A clock that moves a microsecond per look, and as far as a test says."""
-
-    at: datetime = NOW
-
-    def __call__(self) -> datetime:
-        self.at += timedelta(microseconds=1)
-        return self.at
-
-    def wait(self, **span: float) -> None:
-        self.at += timedelta(**span)
-
-
-@dataclass(slots=True)
-class Item:
-    """One order on a shelf: what a list is sorted by, since when it is visible, its document, and its list row (TOP only)."""
-
-    id: str
-    raw: bytes
-    at: datetime
-    row: bytes = b""
-    visible: datetime = datetime(2000, 1, 1, tzinfo=UTC)
-
-
-@dataclass(slots=True)
-class Shop:
-    """One shop: a shelf, answers that are given instead of the right ones, and what was asked."""
-
-    clock: Clock
-    shelf: list[Item] = field(default_factory=list)
-    lies: list[Answer | Callable[[Seen], Answer]] = field(default_factory=list)
-    always: Callable[[Seen], Answer] | None = None
-    asked: list[str] = field(default_factory=list)
-    shipped: list[str] = field(default_factory=list)
-    meanwhile: Callable[[], None] = lambda: None
-
-    def lie(self, seen: Seen) -> tuple[bool, Answer]:
-        """Whether this call is answered otherwise, and how (None: the connection is closed)."""
-        told = self.lies.pop(0) if self.lies else self.always
-        if told is None:
-            return self.always is not None, None
-        return True, told(seen) if callable(told) else told
-
-    def visible(self) -> list[Item]:
-        return [item for item in self.shelf if item.visible <= self.clock.at]
-
-    # --- TOP ------------------------------------------------------------------------------------------------------------
-
-    def top(self, form: Mapping[str, str]) -> bytes:
-        """increment.get, fullinfo.get, refunds and offline.send, as facts/china/taobao.md §4 says."""
-        method = form["method"].removeprefix("taobao.")
-        if method == "refunds.receive.get":
-            return b'{"refunds_receive_get_response":{"total_results":0}}'
-        if method == "trade.fullinfo.get":
-            return next(item.raw for item in self.shelf if item.id == form["tid"])
-        if method == "logistics.offline.send":
-            self.shipped.append(form["out_sid"])
-            return b'{"logistics_offline_send_response":{"shipping":{"is_success":true}}}'
-        first, last = (_top_time(form[name]) for name in ("start_modified", "end_modified"))
-        found = sorted((i for i in self.visible() if first <= i.at <= last), key=lambda i: i.at, reverse=True)
-        page, size = int(form["page_no"]), int(form["page_size"])
-        if form["use_has_next"] == "false":
-            return b'{"trades_sold_increment_get_response":{"total_results":%d}}' % len(found)
-        part = found[(page - 1) * size : page * size]
-        more = b"true" if page * size < len(found) else b"false"
-        rows = b',"trades":{"trade":[' + b",".join(item.row for item in part) + b"]}" if part else b""
-        self.meanwhile()
-        return b'{"trades_sold_increment_get_response":{"has_next":' + more + rows + b"}}"
-
-    # --- Shopify and Vendure --------------------------------------------------------------------------------------------
-
-    def graph(self, call: Mapping[str, Any]) -> bytes:
-        """HubOrders of either shop, HubOrder by id; oldest change first."""
-        variables = call["variables"]
-        if "login" in call["query"]:
-            return b'{"data":{"login":{"id":"1"}}}'
-        if "options" in variables:
-            return self._vendure(variables["options"])
-        if "query" not in variables:
-            found = [item.raw for item in self.visible() if item.id == variables["id"]]
-            return b'{"data":{"order":' + (found[0] if found else b"null") + b"}}"
-        bounds = dict(_FIELD.findall(variables["query"]))
-        first, last = (datetime.fromisoformat(bounds[mark]) for mark in (">=", "<="))
-        inside = [i for i in self.visible() if first <= i.at.replace(microsecond=0) <= last]
-        listed = sorted(inside, key=lambda i: i.at)
-        start = int(variables["after"] or 0)
-        part, end = listed[start : start + variables["first"]], start + variables["first"]
-        self.meanwhile()
-        return page(part, has_next=end < len(listed), cursor=str(end))
-
-    def _vendure(self, options: Mapping[str, Any]) -> bytes:
-        found = self.visible()
-        if "code" in options["filter"]:
-            found = [item for item in found if item.id in options["filter"]["code"]["in"]]
-        else:
-            after = next(test["after"] for test in options["filter"].values() if "after" in test)
-            found = sorted((i for i in found if i.at > datetime.fromisoformat(after)), key=lambda i: i.at)
-        part = found[options.get("skip", 0) :][: options["take"]]
-        items = b",".join(item.raw for item in part)
-        self.meanwhile()
-        return b'{"data":{"orders":{"totalItems":%d,"items":[%s]}}}' % (len(found), items)
-
-
-def page(items: list[Item], *, has_next: bool, cursor: str) -> bytes:
-    """One Shopify page."""
-    info = json.dumps({"hasNextPage": has_next, "endCursor": cursor}).encode()
-    nodes = b",".join(item.raw for item in items)
-    return b'{"data":{"orders":{"pageInfo":' + info + b',"nodes":[' + nodes + b"]}}}"
-
-
-def _top_time(text: str) -> datetime:
-    return datetime.strptime(f"{text}+0800", "%Y-%m-%d %H:%M:%S%z").astimezone(UTC)
-
-
-@dataclass(slots=True)
-class Wms:
-    """A Qimen warehouse: what it knows by code, answers given instead of the right ones, what it was sent."""
-
-    known: dict[str, bytes] = field(default_factory=dict)
-    lies: list[Answer | Callable[[Seen], Answer]] = field(default_factory=list)
-    calls: list[tuple[str, bytes]] = field(default_factory=list)
-    before: Callable[[str, bytes], None] = lambda _method, _body: None
-    forgets: bool = False
-
-    def answer(self, seen: Seen) -> Answer:
-        method = dict(parse_qsl(seen.target.partition("?")[2]))["method"]
-        self.calls.append((method, seen.body))
-        self.before(method, seen.body)
-        if self.lies:
-            lie = self.lies.pop(0)
-            return lie(seen) if callable(lie) else lie
-        code = tagged(seen.body, "deliveryOrderCode") or tagged(seen.body, "orderCode")
-        if method == "deliveryorder.create":
-            if not self.forgets:
-                self.known[code] = seen.body
-            return reply(200, answer_xml("<deliveryOrderId>W-1</deliveryOrderId>"))
-        if method == "order.cancel":
-            return reply(200, answer_xml())
-        if code not in self.known:
-            return reply(200, answer_xml(flag="failure", code="S021", message="单据不存在"))
-        head = f"<deliveryOrder><deliveryOrderCode>{code}</deliveryOrderCode><status>ACCEPT</status></deliveryOrder>"
-        return reply(200, answer_xml(head))
-
-    def count(self, method: str) -> int:
-        return sum(name == method for name, _ in self.calls)
-
-
-def answer_xml(more: str = "", *, flag: str = "success", code: str = "0", message: str = "ok") -> bytes:
-    """A Qimen answer."""
-    head = f"<flag>{flag}</flag><code>{code}</code><message>{message}</message>"
-    return f'<?xml version="1.0" encoding="utf-8"?><response>{head}{more}</response>'.encode()
-
-
-def tagged(body: bytes, name: str) -> str:
-    """The text of the first element of that name."""
-    found = re.search(f"<{name}>([^<]*)</{name}>".encode(), body)
-    return found.group(1).decode() if found else ""
 
 
 @dataclass(slots=True)
@@ -230,6 +67,13 @@ class Yard:
     def push(self, turns: int = 1) -> None:
         for _ in range(turns):
             dispatch(self.hub, settle, pool=self.pool)
+
+    def tell(self, body: bytes, query: Mapping[str, str] | None = None) -> bytes:
+        """A warehouse's callback arrives; what it is answered. Not absorbed yet."""
+        told = signed(self.clock, body) if query is None else query
+        status, _, answer = answer_callback(self.hub, "wh1", told, {}, body)
+        assert status == 200
+        return answer
 
     def id_of(self, name: str, table: Any = t.accounts) -> int:
         with self.hub.read() as tx:
@@ -286,18 +130,21 @@ _ALONE = {f"{name}1": (channel, told | {"page_size": 1}) for name, (channel, tol
 
 
 @contextmanager
-def open_yard(url: str, folder: Path, **settings: Any) -> Iterator[Yard]:
-    """Everything on one database. Accounts named tb, sf and ve read pages of 20, tb1, sf1 and ve1 pages of one order."""
+def open_yard(url: str, folder: Path, *, pages: int = 20, **settings: Any) -> Iterator[Yard]:
+    """Everything on one database. Accounts named tb, sf and ve read pages of `pages`, tb1, sf1 and ve1 pages of one order."""
     clock = Clock()
-    accounts = {**ACCOUNTS, **_ALONE}
+    own = {name: (channel, told | {"page_size": pages}) for name, (channel, told) in ACCOUNTS.items()}
+    accounts = {**own, **_ALONE}
     shops = {name: Shop(clock) for name in accounts}
     wms = Wms()
 
-    def script(seen: Seen, _connection: Any) -> Answer:
+    def script(seen: Seen, connection: socket.socket) -> bytes | None:
         room = seen.target.partition("?")[0].split("/")[1]
-        if room == "wms":
-            return wms.answer(seen)
-        return serve(shops[room], seen)
+        told = wms.answer(seen) if room == "wms" else serve(shops[room], seen)
+        if isinstance(told, Cut):
+            connection.sendall(told.data)
+            return None
+        return told
 
     given = {"first_look_back_seconds": 3600, "look_back_seconds": 900, "key": KEYS} | settings
     hub = open_hub(Settings(database_url=url, data_folder=folder, **given), clock=clock, migrated=True)
@@ -379,8 +226,3 @@ def _never_wait(hub: Hub) -> None:
         key = f"session:account:{account.id}"
         stamp, settings, _ = hub.memory[key]
         hub.memory[key] = (stamp, settings, Budget(1_000_000, 1_000_000, clock=hub.clock))
-
-
-def stamp(at: datetime) -> str:
-    """As TOP and Qimen write a time."""
-    return (at.astimezone(UTC) + CHINA).strftime("%Y-%m-%d %H:%M:%S")

@@ -14,7 +14,8 @@ from pipeline.pull import AHEAD
 from storage import tables as t
 from storage.times import micros
 
-from .hostile import NOW, Yard, codes, open_yard, states
+from .hostile import Yard, codes, open_yard, states
+from .liars import NOW
 from .spoilt import TABLES, Spoilt, good, spoil
 from .wares import changed, encoded, shop_order, trade, trade_body, trade_line, trade_row
 
@@ -40,32 +41,39 @@ def fill(yard: Yard, account: str, cases: list[Spoilt], around: int) -> dict[int
     return bad
 
 
-@pytest.mark.parametrize("account", ["tb", "sf", "ve", "tb1", "sf1", "ve1"])
-def test_one_bad_order_is_one_exception_and_its_page_flows(account: str, database_url: str, tmp_path: Path) -> None:
-    cases = TABLES[account[:2]]
-    around = 1 if account.endswith("1") else AROUND
+@pytest.mark.parametrize("channel", ["tb", "sf", "ve"])
+def test_one_bad_order_is_one_exception_and_its_page_flows(channel: str, database_url: str, tmp_path: Path) -> None:
     with open_yard(database_url, tmp_path) as yard:
-        bad = fill(yard, account, cases, around)
-        shelf = yard.shops[account].shelf
-        yard.poll(account)
-        _check_cursor(yard, account)
-        orders, unread = yard.orders(account), yard.unread(account)
-        neighbours = [item.id for number, item in enumerate(shelf) if number not in bad]
-        assert [name for name in neighbours if name not in orders or states(orders[name]) != ["ready"]] == []
-        for number, case in bad.items():
-            if case.order:
-                _check_order(orders[shelf[number].id], case)
-            else:
-                _check_exception(yard, shelf[number].raw, case, unread)
-        assert len(orders) == len(neighbours) + sum(case.order for case in cases)
-        assert all(row["external_id"].strip() for row in yard.rows(t.inbox))
-        # Read again, nothing is new, and the next good one works.
-        yard.clock.wait(minutes=1)
-        later = good(account, 999_000, NOW + timedelta(seconds=30))
-        shelf.append(later)
-        assert yard.poll(account) == 1
-        assert states(yard.orders(account)[later.id]) == ["ready"]
-        _cure(yard, account, bad)
+        for account, around in ((channel, AROUND), (f"{channel}1", 1)):
+            bad = fill(yard, account, TABLES[channel], around)
+            yard.poll(account)
+            _check_cursor(yard, account)
+            _check_account(yard, account, bad)
+            _check_next(yard, account)
+            _cure(yard, account, bad)
+
+
+def _check_account(yard: Yard, account: str, bad: dict[int, Spoilt]) -> None:
+    shelf = yard.shops[account].shelf
+    orders, unread = yard.orders(account), yard.unread(account)
+    neighbours = [item.id for number, item in enumerate(shelf) if number not in bad]
+    assert [name for name in neighbours if name not in orders or states(orders[name]) != ["ready"]] == []
+    for number, case in bad.items():
+        if case.order:
+            _check_order(orders[shelf[number].id], case)
+        else:
+            _check_exception(yard, shelf[number].raw, case, unread)
+    assert len(orders) == len(neighbours) + sum(case.order for case in bad.values())
+    assert all(row["external_id"].strip() for row in yard.rows(t.inbox))
+
+
+def _check_next(yard: Yard, account: str) -> None:
+    """Read again, nothing is new, and the next good one works."""
+    yard.clock.wait(minutes=1)
+    later = good(account, 999_000, yard.clock.at - timedelta(seconds=5))
+    yard.shops[account].shelf.append(later)
+    assert yard.poll(account) == 1
+    assert states(yard.orders(account)[later.id]) == ["ready"]
 
 
 def _check_cursor(yard: Yard, account: str) -> None:
@@ -86,7 +94,7 @@ def _check_order(dossier: Any, case: Spoilt) -> None:
 
 
 def _check_exception(yard: Yard, raw: bytes, case: Spoilt, unread: list[Any]) -> None:
-    kept = [(row, exceptions) for row, body, exceptions in unread if _same_document(raw, body)]
+    kept = [(row, exceptions) for row, body, exceptions in unread if body == raw]
     assert len(kept) == 1, (case.row, len(kept))
     ((row, exceptions),) = kept
     assert (row["error"], [entry["code"] for entry in exceptions]) == (case.says, [case.says]), case.row
@@ -96,24 +104,17 @@ def _check_exception(yard: Yard, raw: bytes, case: Spoilt, unread: list[Any]) ->
         yard.review(exceptions[0], "release")
 
 
-def _same_document(raw: bytes, body: bytes) -> bool:
-    return raw == body
-
-
 def _cure(yard: Yard, account: str, bad: dict[int, Spoilt]) -> None:
     """The source sends good versions: orders come to life, exceptions close by themselves, and what has no name is dismissed."""
     shelf = yard.shops[account].shelf
-    cured = {}
-    for number in bad:
-        cured[number] = good(account, number, NOW + timedelta(seconds=40))
-        shelf[number] = cured[number]
+    wrong = {number: case for number, case in bad.items() if case.says}
+    for number in wrong:
+        shelf[number] = good(account, number, yard.clock.at + timedelta(seconds=30))
     yard.clock.wait(minutes=1)
     yard.poll(account)
     orders = yard.orders(account)
-    assert {item.id for item in cured.values()} <= set(orders)
-    assert [
-        (case.row, codes(orders[cured[number].id])) for number, case in bad.items() if codes(orders[cured[number].id])
-    ] == []
+    left = {case.row: codes(orders[shelf[number].id]) for number, case in wrong.items() if shelf[number].id in orders}
+    assert left == {case.row: [] for case in wrong.values()}
     for exception in yard.rows(t.exceptions, t.exceptions.c.state == "open"):
         assert exception["order_id"] is None and ":unreadable-" in exception["subject"]
         assert yard.review(exception, "dismiss").status == "rejected"
@@ -140,8 +141,9 @@ def test_ids_are_kept_to_the_last_digit_blank_and_letter(database_url: str, tmp_
 
 
 @pytest.mark.parametrize(("count", "code"), [(10_000, ""), (10_001, "too_many_lines")])
-def test_ten_thousand_lines_are_the_cap(count: int, code: str, database_url: str, tmp_path: Path) -> None:
-    with open_yard(database_url, tmp_path) as yard:
+def test_ten_thousand_lines_are_the_cap(count: int, code: str, postgres_url: str, tmp_path: Path) -> None:
+    """On SQLite a partner's post of that size has its own test."""
+    with open_yard(postgres_url, tmp_path) as yard:
         document = trade("100", moment(1))
         document |= {"payment": f"{count}.00"}
         document["orders"]["order"] = [trade_line(str(10**6 + n), "A", 1, "1.00") for n in range(count)]

@@ -111,3 +111,12 @@ def test_an_unknown_confirmation_is_looked_up_and_not_repeated(shop: Shop) -> No
 def test_no_confirmation_without_a_number(shop: Shop) -> None:
     order_ = shipped(shop, ("", [("A", 1)]), goods=(("A", 1),))
     assert (order_.sendings("confirm"), shop.claim()) == ([], [])
+
+
+def test_two_refused_parcels_are_both_told_again(shop: Shop) -> None:
+    order_ = shipped(shop, ("SF1", [("A", 1)]), ("SF2", [("B", 1)]), goods=(("A", 1), ("B", 1)))
+    shop.push("refused", RefusedError("B60", "malformed number"))
+    order_ = order_.again()
+    assert (order_.sendings("confirm"), order_.codes) == (["refused", "refused"], ["confirm_refused"])
+    review(shop.hub, order_.exception("confirm_refused"), "retry", actor="ann")
+    assert order_.again().sendings("confirm") == ["due", "due"]
