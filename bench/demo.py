@@ -73,6 +73,7 @@ def demo_settings(folder: Path, database: str) -> Settings:
         data_folder=folder,
         database_url=database,
         poll_seconds=0.5,
+        senders=8,
         first_look_back_seconds=600,
         retry_scale=0.02,
         stock_seconds=5,

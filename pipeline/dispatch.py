@@ -32,6 +32,7 @@ _SAFE = timedelta(seconds=25)  # a send may take 30 s: it must start early enoug
 _YOUNG = timedelta(seconds=2)
 _SLOW = timedelta(seconds=1)
 _LOOKS = 2
+_GATHER = 0.04  # seconds
 _AHEAD = 8  # jobs claimed per sender, so that a turn's commit serves many
 
 _STOPPED = frozenset({"cancelling", "cancelled"})
@@ -99,8 +100,10 @@ class Dispatcher:
         self.settle(self.hub, landed)
 
     def wait(self, seconds: float) -> None:
-        """Wait until something has come back, or so long."""
-        wait(self.flying, timeout=seconds, return_when=FIRST_COMPLETED)
+        """Wait until something has come back, or so long; then a moment for what comes close behind, to share its commit."""
+        done = wait(self.flying, timeout=seconds, return_when=FIRST_COMPLETED).done
+        if len(done) < len(self.flying):
+            wait(self.flying, timeout=_GATHER)
 
     def _claim(self) -> list[Job]:
         senders = self.hub.settings.senders

@@ -17,7 +17,7 @@ from storage.cursors import set_due
 from storage.rows import insert_missing
 
 from .bootstrap import Hub
-from .directory import Account, Target, read_directory
+from .directory import Account, Target, recent_directory
 from .sessions import channel_session, warehouse_session
 from .trouble import read_trouble
 from .watch import take_callback, warehouse_of
@@ -77,10 +77,9 @@ def take_webhook(hub: Hub, account: str, headers: Mapping[str, str], body: bytes
 
 
 def _webhook_of(hub: Hub, account: str) -> tuple[Account, Webhook]:
-    with hub.read() as tx:
-        for found in read_directory(hub, tx).accounts.values():
-            if found.name == account and found.channel.webhook is not None:
-                return found, found.channel.webhook
+    for found in recent_directory(hub).accounts.values():
+        if found.name == account and found.channel.webhook is not None:
+            return found, found.channel.webhook
     raise RefusedError("unauthenticated", "the signature does not fit")
 
 

@@ -29,7 +29,7 @@ from wire.retry import next_attempt_at
 
 from .bootstrap import Hub, outside
 from .directory import Account, read_directory
-from .sessions import channel_session
+from .sessions import channel_session, remember_read
 from .workspace import exception_row, open_workspace
 
 # A dead reader's stream is taken over within a minute; a living one that is slow keeps it by beating.
@@ -175,14 +175,17 @@ def _read_pages(hub: Hub, account: Account, cursor: Row) -> tuple[int, set[str]]
     session = channel_session(hub, account, settled_after=settled)
     since = _window(hub, account, cursor)
     cursor |= {"window_start": micros(since.start), "window_end": micros(since.end)}
-    new, seen = 0, set[str]()
+    new, seen, asked = 0, set[str](), hub.now()
     for page in pull(session, since):
-        cursor |= {"page": page.next, "lease_until": hub.now() + span(LEASE)}
+        moved = cursor | {"page": page.next, "lease_until": hub.now() + span(LEASE)}
         if page.seen_to is not None and cursor["stream"] == "poll":
             reached = micros(min(page.seen_to, hub.clock() + AHEAD))
-            cursor["watermark"] = max(cursor["watermark"], reached)
-        new += store_documents(hub, account.id, page.documents, cursor)
+            moved["watermark"] = max(cursor["watermark"], reached)
+        new += store_documents(hub, account.id, page.documents, moved)
+        cursor |= moved  # only now: what is written after a failure must not be ahead of the rows
         seen.update(document.external_id for document in page.documents)
+        remember_read(hub, account.id, page.documents, asked)
+        asked = hub.now()
         outside()
     return new, seen
 

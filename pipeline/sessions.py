@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from sqlalchemy import select
 
+from connectors._channel import Document
 from connectors._channel import Session as ChannelSession
 from domain.errors import ConfigError
 from outbound._warehouse import Session as WarehouseSession
@@ -22,6 +23,7 @@ from .bootstrap import Hub
 from .directory import Account, Target
 
 _PLENTY = 1_000_000.0
+_MOST_READ = 100_000
 
 
 def channel_session(hub: Hub, account: Account, *, settled_after: timedelta) -> ChannelSession:
@@ -82,18 +84,34 @@ def _opened(hub: Hub, what: str, row_id: int, stamp: int, kind: type[BaseModel],
     return settings, budget
 
 
+def remember_read(hub: Hub, account_id: int, documents: Sequence[Document], asked_at: int) -> None:
+    """When this process last asked for these versions (µs), stored anew or dropped as known: what `known` trusts first."""
+    read: dict[str, tuple[str, int]] = hub.memory.setdefault(f"read:{account_id}", {})
+    if len(read) > _MOST_READ:
+        read.clear()
+    read.update((document.external_id, (document.version, asked_at)) for document in documents)
+
+
 def _known(
     hub: Hub, account_id: int, versions: Sequence[tuple[str, str, Any]], settled_after: timedelta
 ) -> frozenset[str]:
-    """Ids whose latest stored document is this version and arrived well after it was made: nothing newer can hide behind
-    the same stamp."""
-    with hub.read() as tx:
-        stored = known_versions(tx, account_id, [external_id for external_id, _, _ in versions])
+    """Ids whose latest version was read well after it was made: nothing newer can hide behind the same stamp. Read by this
+    process, or - after a restart - arrived in the inbox."""
+    read: dict[str, tuple[str, int]] = hub.memory.get(f"read:{account_id}", {})
     margin = span(settled_after)
-    return frozenset(
-        external_id
-        for external_id, version, stamped in versions
-        if (found := stored.get(external_id)) is not None
-        and found[0] == version
-        and moment(found[1] - margin) >= stamped
-    )
+    settled, unsure = set(), []
+    for external_id, version, stamped in versions:
+        last = read.get(external_id)
+        if last is not None and last[0] == version and moment(last[1] - margin) >= stamped:
+            settled.add(external_id)
+        else:
+            unsure.append((external_id, version, stamped))
+    if not unsure:
+        return frozenset(settled)
+    with hub.read() as tx:
+        stored = known_versions(tx, account_id, [external_id for external_id, _, _ in unsure])
+    for external_id, version, stamped in unsure:
+        found = stored.get(external_id)
+        if found is not None and found[0] == version and moment(found[1] - margin) >= stamped:
+            settled.add(external_id)
+    return frozenset(settled)

@@ -18,7 +18,7 @@ from storage.rows import Row, rows_of, update_rows
 from storage.times import micros
 
 from .bootstrap import Hub, outside
-from .directory import Target, read_directory
+from .directory import Target, read_directory, recent_directory
 from .exceptional import raise_exception
 from .gather import Gather
 from .sessions import warehouse_session
@@ -157,8 +157,7 @@ def put_stock_levels(hub: Hub, warehouse_id: int, levels: tuple[StockLevel, ...]
 
 def warehouse_of(hub: Hub, name: str) -> Target:
     """The warehouse of that name. RefusedError `not_found`."""
-    with hub.read() as tx:
-        for target in read_directory(hub, tx).targets.values():
-            if target.name == name:
-                return target
+    for target in recent_directory(hub).targets.values():
+        if target.name == name:
+            return target
     raise RefusedError("not_found", "there is no such warehouse")

@@ -59,6 +59,7 @@ def put_arrivals(
                 continue
             if seq < 0:
                 later.append((index, arrival))
+                latest[arrival.key] = (-1, digest)
                 continue
             row_id = new_ids(1)[0]
             rows.append(_row(vault, row_id, arrival, seq + 1, digest, now))

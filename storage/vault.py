@@ -55,6 +55,8 @@ class Vault:
             raise ConfigError("vault_key", f"{place}: the value does not open with this key at this row") from None
         if packed[0] == _RAW:
             return packed[1:]
+        if zstandard.frame_content_size(packed[1:]) > _MAX_OPENED:
+            raise ConfigError("vault_blob", f"{place}: larger than anything that is ever sealed")
         return zstandard.ZstdDecompressor().decompress(packed[1:], max_output_size=_MAX_OPENED)
 
     def seal_json(self, place: str, row: object, value: Any) -> bytes:

@@ -147,13 +147,9 @@ class Client:
         self._hosts: dict[bytes, Host] = {}
         self._lock = threading.Lock()
         self._timeouts = {"connect": limits.connect, "read": limits.read, "write": limits.read, "pool": limits.connect}
-        self._pool = httpcore.ConnectionPool(
-            ssl_context=tls or _tls(),
-            max_connections=None,  # bounded per host, so that one host can never starve another
-            max_keepalive_connections=256,
-            keepalive_expiry=_KEEP_ALIVE,
-            network_backend=GuardedBackend(self._call, allow_private=allow_private),
-        )
+        self._tls = tls or _tls()
+        self._backend = GuardedBackend(self._call, allow_private=allow_private)
+        self._pools: dict[tuple[str, bytes, int | None], httpcore.ConnectionPool] = {}
 
     def send(
         self,
@@ -199,7 +195,11 @@ class Client:
 
     def close(self) -> None:
         """Close all connections."""
-        self._pool.close()
+        with self._lock:
+            pools = list(self._pools.values())
+            self._pools.clear()
+        for pool in pools:
+            pool.close()
 
     def __enter__(self) -> Self:
         return self
@@ -261,7 +261,7 @@ class Client:
         """
         url = request.url
         sent_at = self._clock()
-        response = self._pool.handle_request(
+        response = self._pool_of(url).handle_request(
             httpcore.Request(
                 request.method.encode("ascii"),
                 httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
@@ -304,6 +304,24 @@ class Client:
             return done
         finally:
             flow.close()
+
+    def _pool_of(self, url: httpx.URL) -> httpcore.ConnectionPool:
+        """The connections to one origin. httpcore looks at every connection of a pool for every call, so a pool holds those
+        of one peer only; hosts beyond the bound share one."""
+        key = (url.scheme, url.raw_host, url.port)
+        with self._lock:
+            if key not in self._pools and len(self._pools) >= _MOST_HOSTS:
+                key = ("", b"", None)
+            pool = self._pools.get(key)
+            if pool is None:
+                pool = self._pools[key] = httpcore.ConnectionPool(
+                    ssl_context=self._tls,
+                    max_connections=None,  # bounded per host, so that one host can never starve another
+                    max_keepalive_connections=self._limits.per_host,
+                    keepalive_expiry=_KEEP_ALIVE,
+                    network_backend=self._backend,
+                )
+            return pool
 
     def _host(self, netloc: bytes) -> Host:
         with self._lock:

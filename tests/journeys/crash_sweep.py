@@ -41,7 +41,6 @@ from .crash_world import KINDS, LATE, World, forked, open_world
 # A dead reader's or sender's rows are taken over when its lease ends.
 DOWN_SECONDS = 61.0
 _LIMIT = 60
-_SETTLE_SECONDS = 8.0
 _TEMPLATE = "crash_template"
 
 
@@ -58,11 +57,12 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Shelf:
-    """Where fresh migrated databases come from."""
+class Lab:
+    """Where points are tried: fresh migrated databases, and how many seconds a restart may take to come to rest."""
 
     folder: Path
     server: Server | None
+    patience: float
 
     @contextmanager
     def fresh(self, point: int) -> Iterator[tuple[Path, str]]:
@@ -85,29 +85,29 @@ class Shelf:
 
 
 def sweep(
-    database: str, kinds: Sequence[str], *, step: int, first: int, last: int = 100_000, workers: int = 2
+    database: str, kinds: Sequence[str], *, step: int, first: int, last: int, patience: float, workers: int
 ) -> list[Verdict]:
     """Every `step`-th point of the pass from `first` to `last`; each kind of warehouse has a pass of its own."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hub-crash-")))
         server = stack.enter_context(run_server()) if database == "postgresql" else None
-        shelf = Shelf(folder, server)
-        _build_template(shelf)
+        lab = Lab(folder, server, patience)
+        _build_template(lab)
         forget_overlaps()
         _warm()
         plan = [(kind, 0) for kind in kinds]
-        _work(shelf, plan, workers)
+        _work(lab, plan, workers)
         whole = _verdicts(folder)
         lengths = {verdict.kind: int(verdict.name or 0) for verdict in whole}
         plan = [(kind, point) for kind in kinds for point in range(first, min(last, lengths[kind]) + 1, step)]
-        _work(shelf, plan, workers)
+        _work(lab, plan, workers)
         return _verdicts(folder)
 
 
-def run_point(shelf: Shelf, kind: str, point: int) -> Verdict:
+def run_point(lab: Lab, kind: str, point: int) -> Verdict:
     """Kill one pass at one point, restart, judge. Point 0 is never reached: its name is the length of the pass."""
     verdict, began = Verdict(point, kind), time.monotonic()
-    with shelf.fresh(point) as (folder, url), open_world(kind) as world:
+    with lab.fresh(point) as (folder, url), open_world(kind) as world:
         names = folder / "names"
         ended = _wait(forked(lambda: _pass(folder, url, world, names, point)))
         told = names.read_text().splitlines() if names.exists() else []
@@ -120,7 +120,7 @@ def run_point(shelf: Shelf, kind: str, point: int) -> Verdict:
             world.cancel(LATE)
         world.step_clock(DOWN_SECONDS)
         answer = folder / "answer"
-        ended = _wait(forked(lambda: _restart(folder, url, world, answer)))
+        ended = _wait(forked(lambda: _restart(folder, url, world, answer, lab.patience)))
         verdict.faults += json.loads(answer.read_text()) if ended == 0 else [f"the restart ended with {ended}"]
     verdict.seconds = round(time.monotonic() - began, 2)
     return verdict
@@ -133,10 +133,10 @@ def _pass(folder: Path, url: str, world: World, names: Path, point: int) -> None
     run_pass(settings, world, Points(os.open(names, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600), point))
 
 
-def _restart(folder: Path, url: str, world: World, answer: Path) -> None:
+def _restart(folder: Path, url: str, world: World, answer: Path, patience: float) -> None:
     signal.alarm(_LIMIT)
     hub = open_hub(small_settings(folder, url, news_seconds=0.05), clock=later(DOWN_SECONDS), migrated=True)
-    answer.write_text(json.dumps(recover(hub, world, seconds=_SETTLE_SECONDS)))
+    answer.write_text(json.dumps(recover(hub, world, seconds=patience)))
     close_hub(hub)
 
 
@@ -145,18 +145,18 @@ def _wait(pid: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def _build_template(shelf: Shelf) -> None:
+def _build_template(lab: Lab) -> None:
     """Migrate once; every point copies. In a child, so that this process never had an engine."""
 
     def build() -> None:
-        if shelf.server is not None:
-            with shelf.server.connect() as connection:
+        if lab.server is not None:
+            with lab.server.connect() as connection:
                 connection.execute(f"create database {_TEMPLATE}")
-            migrate(shelf.server.url(_TEMPLATE))
+            migrate(lab.server.url(_TEMPLATE))
             return
         from pysqlite3 import dbapi2
 
-        path = shelf.folder / "template.db"
+        path = lab.folder / "template.db"
         migrate(f"sqlite:///{path}")
         connection = dbapi2.connect(str(path))
         connection.execute("pragma wal_checkpoint(truncate)").close()
@@ -191,14 +191,14 @@ def _warm() -> None:
     gc.freeze()
 
 
-def _work(shelf: Shelf, plan: Sequence[tuple[str, int]], workers: int) -> None:
+def _work(lab: Lab, plan: Sequence[tuple[str, int]], workers: int) -> None:
     """Share the points between processes; each writes its verdicts to a file of its own."""
 
     def run(mine: Sequence[tuple[str, int]]) -> None:
-        with (shelf.folder / f"verdicts-{os.getpid()}").open("w") as file:
+        with (lab.folder / f"verdicts-{os.getpid()}").open("w") as file:
             for kind, point in mine:
                 try:
-                    verdict = run_point(shelf, kind, point)
+                    verdict = run_point(lab, kind, point)
                 except Exception:  # noqa: BLE001 - one point's trouble is that point's verdict
                     verdict = Verdict(point, kind, faults=[traceback.format_exc()[-2000:]])
                 print(json.dumps(asdict(verdict)), file=file, flush=True)
@@ -236,6 +236,7 @@ def main() -> None:
     parser.add_argument("--step", type=int, default=1)
     parser.add_argument("--first", type=int, default=1)
     parser.add_argument("--last", type=int, default=100_000)
+    parser.add_argument("--patience", type=float, default=10.0, help="seconds a restart may take to come to rest")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--sabotage", action="store_true", help="break the hub, to see whether the sweep notices")
     args = parser.parse_args()
@@ -243,7 +244,8 @@ def main() -> None:
         _sabotage()
     began = time.monotonic()
     kinds = args.kinds.split(",")
-    verdicts = sweep(args.database, kinds, step=args.step, first=args.first, last=args.last, workers=args.workers)
+    plan = {name: getattr(args, name) for name in ("step", "first", "last", "patience", "workers")}
+    verdicts = sweep(args.database, kinds, **plan)
     told = report(verdicts, time.monotonic() - began)
     print(json.dumps(told, ensure_ascii=False, indent=1))
     sys.exit(1 if told["violations"] else 0)

@@ -146,7 +146,7 @@ def open_yard(url: str, folder: Path, *, pages: int = 20, **settings: Any) -> It
             return None
         return told
 
-    given = {"first_look_back_seconds": 3600, "look_back_seconds": 900, "key": KEYS} | settings
+    given: dict[str, Any] = {"first_look_back_seconds": 3600, "look_back_seconds": 900, "key": KEYS} | settings
     hub = open_hub(Settings(database_url=url, data_folder=folder, **given), clock=clock, migrated=True)
     hub.private_client = Client(
         limits=Limits(connect=5, read=2, total=5),

@@ -25,7 +25,7 @@ def _sweep(database: str, kinds: str, *options: str) -> tuple[int, dict[str, Any
 @pytest.mark.parametrize(
     ("database", "kinds", "first", "step"),
     # Odd strides, so that the sample falls on every kind of write and not on one that comes again and again.
-    [("sqlite", "findable", 5, 23), ("postgresql", "rejects,unsafe", 14, 53)],
+    [("sqlite", "findable", 5, 29), ("postgresql", "rejects,unsafe", 14, 79)],
 )
 def test_a_kill_at_any_write_loses_nothing_and_does_nothing_twice(
     database: str, kinds: str, first: int, step: int
@@ -40,6 +40,7 @@ def test_a_kill_at_any_write_loses_nothing_and_does_nothing_twice(
 
 
 def test_the_sweep_finds_a_cursor_that_is_saved_before_its_rows() -> None:
-    status, told, said = _sweep("sqlite", "findable", "--first", "9", "--last", "12", "--sabotage")
+    options = ("--first", "9", "--last", "11", "--patience", "1", "--sabotage")
+    status, told, said = _sweep("sqlite", "findable", *options)
     assert status == 1, said
     assert any("knows" in fault for point in told["faulty"] for fault in point["faults"])

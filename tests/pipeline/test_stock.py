@@ -218,9 +218,6 @@ class Books(RuleBasedStateMachine):
                 (part,) = self.shop.rows(t.fulfilments, t.fulfilments.c.id == row["fulfilment_id"])
                 assert part["state"] not in {"cancelled", "held", "exception", "shipped"}
 
-    def teardown(self) -> None:
-        """No unit of an order is at warehouses more often than it was ever ordered."""
-
 
 def test_the_books_balance_after_any_sequence(small_shop: Shop) -> None:
     class Here(Books):
