@@ -18,8 +18,8 @@ import scheduler
 from domain.errors import ConfigError
 from pipeline.apply import apply_values
 from pipeline.bootstrap import Hub, close_hub, open_hub
-from pipeline.console_views import exception_id
 from pipeline.reconcile import is_quiet, known_orders, unread_documents
+from pipeline.references import exception_id
 from pipeline.review import review
 from pipeline.views import list_exceptions
 from sandbox import Running

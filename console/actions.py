@@ -12,7 +12,7 @@ from starlette.responses import Response
 from domain.errors import ConfigError, RefusedError
 from pipeline.console_details import exception_detail, order_detail, source_documents, unmask
 from pipeline.console_sessions import end_session, log_in
-from pipeline.console_views import exception_id
+from pipeline.references import exception_id
 from pipeline.review import Action, Reviewed, assign, cancel_by_number, id_of_number, replan_orders, review, snooze
 
 from .answers import THEMES, Visit, go, remember_choice, show, sign_in

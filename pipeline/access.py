@@ -12,11 +12,10 @@ import secrets
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from sqlalchemy import Connection, select, update
-
 from domain.errors import ConfigError, RefusedError
 from storage import directory as stored
-from storage import tables as t
+from storage.keys import revoke_keys
+from storage.standing import find_partner_name
 
 from .bootstrap import Hub
 from .directory import Directory, read_directory
@@ -74,11 +73,10 @@ def make_key(hub: Hub, name: str, scope: Scope, partner: str | None = None) -> s
 
 def revoke_key(hub: Hub, name: str) -> int:
     """Revoke every key of that name; returns how many. Other processes notice within two seconds."""
-    k = t.api_keys
     with hub.write() as tx:
-        done = tx.execute(update(k).where(k.c.name == name, k.c.revoked_at.is_(None)).values(revoked_at=hub.now()))
+        done = revoke_keys(tx, name, now=hub.now())
     hub.memory.pop("callers", None)
-    return done.rowcount
+    return done
 
 
 def remembered(hub: Hub, presented: str) -> Caller | None:
@@ -96,7 +94,7 @@ def identify(hub: Hub, presented: str) -> Caller:
     with hub.read() as tx:
         row = stored.find_key(tx, key_hash)
         directory = read_directory(hub, tx)
-        alive = row is not None and (row["scope"] != "partner" or _partner_exists(tx, row["partner_id"]))
+        alive = row is not None and (row["scope"] != "partner" or find_partner_name(tx, row["partner_id"]) is not None)
     if row is None or not alive:
         raise RefusedError("unauthenticated", "a valid API key is needed")
     caller = _caller(row["name"], row["scope"], row["partner_id"], directory)
@@ -105,11 +103,6 @@ def identify(hub: Hub, presented: str) -> Caller:
         callers.clear()
     callers[key_hash] = (caller, hub.now())
     return caller
-
-
-def _partner_exists(tx: Connection, partner_id: int | None) -> bool:
-    query = select(t.partners.c.id).where(t.partners.c.id == partner_id)
-    return partner_id is not None and tx.execute(query).scalar() is not None
 
 
 def _caller(name: str, scope: Scope, partner_id: int | None, directory: Directory) -> Caller:

@@ -5,23 +5,26 @@ from __future__ import annotations
 
 import difflib
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from domain.errors import HubError, RefusedError
 from normalizer.divisions import place_of
-from storage import tables as t
 from storage.events import broken_link, load_events
+from storage.exception_lists import find_exception, list_order_exceptions
 from storage.inbox import load_documents, open_body, versions_of
-from storage.rows import Row, rows_of
+from storage.order_reads import load_newest_decisions, load_newest_events
+from storage.rows import Row
+from storage.standing import find_account, find_partner_name, load_warehouse_names
 
 from .bootstrap import Hub
-from .console_views import exception_id, mask_consignee, open_detail, show_exceptions
+from .console_views import show_exceptions
 from .corrections import CONSIGNEE_FIELDS
 from .dossier import RECORD, Dossier, load_dossiers
+from .privacy import mask_consignee, mask_remark, open_detail, ship_to_of
+from .references import exception_id
 from .review import id_of_number
 from .views import actions_for
 from .workspace import load_orders, open_workspace, write_workspace
@@ -31,23 +34,16 @@ _EVENTS = 100
 _VERSIONS = 5
 _SHOWN_CHARACTERS = 12_000
 _DIFF_LINES = 120
-_LONG_DIGITS = re.compile(r"\d{5,}")
 _OVER = frozenset({"shipped", "completed", "closed"})
-
-
-def mask_remark(text: object) -> str:
-    """A remark without the long numbers people write into it: they are phones."""
-    return _LONG_DIGITS.sub("***", str(text or ""))
 
 
 def exception_detail(hub: Hub, ref: str) -> Row:
     """Everything the right-hand side shows. RefusedError `not_found`."""
     with hub.read() as tx:
-        found = rows_of(tx, select(t.exceptions).where(t.exceptions.c.id == exception_id(ref)))
-        if not found:
+        row = find_exception(tx, exception_id(ref))
+        if row is None:
             raise RefusedError("not_found", "there is no such exception")
-        row = found[0]
-        shown = show_exceptions(hub, tx, found)[0]
+        shown = show_exceptions(hub, tx, [row])[0]
         detail = open_detail(hub, row)
         problems = list(detail.pop("problems", []))
         shown |= {"problems": problems, "facts": {name: _plain(value) for name, value in detail.items()}}
@@ -55,7 +51,7 @@ def exception_detail(hub: Hub, ref: str) -> Row:
         if row["order_id"] is None:
             return shown | {"actions": actions_for(row), "ship_to": {}}
         dossier = load_dossiers(tx, hub.vault, [row["order_id"]], lock=False)[row["order_id"]]
-        ship_to = dossier.private.get("ship_to") or dossier.private.get("consignee") or {}
+        ship_to = ship_to_of(dossier.private)
         decisions = _decisions(hub, tx, dossier.id, 1)
         shown |= {
             "actions": order_actions(row, dossier.order["status"]),
@@ -65,7 +61,7 @@ def exception_detail(hub: Hub, ref: str) -> Row:
             "lines": [dossier.lines[number] for number in sorted(dossier.lines)],
             "verdicts": json.loads(dossier.order["verdicts"]),
             "decision": decisions[0] if decisions else None,
-            "history": _newest_events(tx, dossier.id, 8),
+            "history": [_event(event) for event in load_newest_events(tx, dossier.id, 8)],
         }
         shown |= {name: mask_remark(dossier.private.get(name)) for name in ("buyer_message", "seller_memo")}
     return shown
@@ -140,10 +136,8 @@ def _division(candidate: str) -> dict[str, str] | None:
 
 
 def _decisions(hub: Hub, tx: Connection, order_id: int, limit: int) -> list[Row]:
-    d = t.decisions
-    rows = rows_of(tx, select(d).where(d.c.order_id == order_id).order_by(d.c.id.desc()).limit(limit))
     shown = []
-    for row in rows:
+    for row in load_newest_decisions(tx, order_id, limit):
         try:
             record = hub.vault.open_json(RECORD, row["id"], row["record"])
         except HubError:
@@ -157,12 +151,6 @@ def _record(record: Mapping[str, Any]) -> dict[str, Any]:
     return {name: record.get(name) or [] for name in ("holds", "parts", "tags", "trace")} | {
         "facts": record.get("facts") or {}
     }
-
-
-def _newest_events(tx: Connection, order_id: int, limit: int) -> list[Row]:
-    e = t.events
-    rows = rows_of(tx, select(e).where(e.c.order_id == order_id).order_by(e.c.seq.desc()).limit(limit))
-    return [_event(row) for row in rows]
 
 
 def _event(row: Row) -> Row:
@@ -180,14 +168,12 @@ def order_detail(hub: Hub, number: str) -> Row:
             raise RefusedError("not_found", "there is no such order")
         dossier = found[order_id]
         order = dossier.order
-        account = tx.execute(select(t.accounts).where(t.accounts.c.id == order["account_id"])).mappings().one_or_none()
-        partner = tx.execute(select(t.partners.c.name).where(t.partners.c.id == order["partner_id"])).scalar()
-        exceptions = rows_of(
-            tx, select(t.exceptions).where(t.exceptions.c.order_id == order_id).order_by(t.exceptions.c.id).limit(50)
-        )
+        account = find_account(tx, order["account_id"])
+        partner = find_partner_name(tx, order["partner_id"])
+        exceptions = list_order_exceptions(tx, order_id, 50)
         events = load_events(tx, order_id)
-        warehouses: dict[int, str] = dict(tx.execute(select(t.warehouses.c.id, t.warehouses.c.name)).all())
-        ship_to = dossier.private.get("ship_to") or dossier.private.get("consignee") or {}
+        warehouses = load_warehouse_names(tx)
+        ship_to = ship_to_of(dossier.private)
         return (
             {name: value for name, value in order.items() if name not in _SEALED}
             | {
@@ -249,7 +235,7 @@ def _versions(tx: Connection, order: Row) -> list[Row]:
 def unmask(hub: Hub, number: str, *, actor: str) -> dict[str, str]:
     """The consignee in full; that `actor` saw it is in the order's log before anything is shown."""
     dossier = _look_closer(hub, number, actor, "consignee")
-    ship_to = dossier.private.get("ship_to") or dossier.private.get("consignee") or {}
+    ship_to = ship_to_of(dossier.private)
     return {name: str(value) for name, value in ship_to.items() if isinstance(value, str)}
 
 

@@ -6,10 +6,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection
 
-from storage import tables as t
-from storage.rows import Row, rows_of
+from storage.counts import count_orders_by_time, count_warehouse_work
+from storage.rows import Row
+from storage.standing import list_polled_accounts, list_warehouses
 
 from .bootstrap import Hub
 from .console_views import list_open, remembered
@@ -19,6 +20,7 @@ _KEPT = 10_000_000
 _NEWEST = 20_000
 _BACKLOG = 5_000
 _HOURS = 24
+_SHOWN = 50
 # An id holds milliseconds since 2020-01-01 UTC above its 22 low bits (domain/numbers.py).
 _EPOCH_MS = 1_577_836_800_000
 
@@ -46,30 +48,21 @@ def first_id(moment: int) -> int:
 
 def _last_day(tx: Connection, now: int) -> dict[str, Any]:
     """Orders that came in the last 24 hours: by hour, by status, and what they are worth, per currency."""
-    o = t.orders
     end = now // _HOUR + 1
     start = (end - _HOURS) * _HOUR
-    newest = (
-        select((o.c.created_at // _HOUR).label("hour"), o.c.status, o.c.currency, o.c.paid)
-        .where(o.c.id >= first_id(start))
-        .order_by(o.c.id.desc())
-        .limit(_NEWEST)
-        .subquery()
-    )
-    columns = (newest.c.hour, newest.c.status, newest.c.currency)
-    query = select(*columns, func.count().label("orders"), func.sum(newest.c.paid).label("paid")).group_by(*columns)
     hours = [{"at": (end - _HOURS + index) * _HOUR, "orders": 0, "paid": {}} for index in range(_HOURS)]
     statuses: dict[str, int] = {}
     paid: dict[str, int] = {}
     total = 0
-    for row in tx.execute(query):
-        index = int(row.hour) - (end - _HOURS)
-        statuses[row.status] = statuses.get(row.status, 0) + int(row.orders)
-        total += int(row.orders)
-        if row.status != "closed":
-            paid[row.currency] = paid.get(row.currency, 0) + int(row.paid)
+    for row in count_orders_by_time(tx, since_id=first_id(start), span=_HOUR, limit=_NEWEST):
+        index = row["slot"] - (end - _HOURS)
+        status, currency = row["status"], row["currency"]
+        statuses[status] = statuses.get(status, 0) + row["orders"]
+        total += row["orders"]
+        if status != "closed":
+            paid[currency] = paid.get(currency, 0) + row["paid"]
         if 0 <= index < _HOURS:
-            _add(hours[index], row.currency, int(row.orders), int(row.paid) if row.status != "closed" else 0)
+            _add(hours[index], currency, row["orders"], row["paid"] if status != "closed" else 0)
     return {"hours": hours, "statuses": statuses, "paid": paid, "orders": total, "more": total >= _NEWEST}
 
 
@@ -80,15 +73,7 @@ def _add(hour: dict[str, Any], currency: str, orders: int, paid: int) -> None:
 
 def _accounts(tx: Connection, now: int) -> list[Row]:
     """Each account with the state of its poll; those in trouble first."""
-    a, c = t.accounts, t.cursors
-    query = (
-        select(a.c.name, a.c.channel, a.c.enabled, a.c.state, a.c.state_reason)
-        .add_columns(c.c.ran_at, c.c.watermark, c.c.failures, c.c.error, c.c.due_at)
-        .outerjoin(c, (c.c.account_id == a.c.id) & (c.c.stream == "poll"))
-        .order_by(a.c.state.desc(), c.c.failures.desc(), a.c.name)
-        .limit(50)
-    )
-    rows = rows_of(tx, query)
+    rows = list_polled_accounts(tx, _SHOWN)
     for row in rows:
         row["lag"] = max(0, now - row["watermark"]) if row["watermark"] else None
     return rows
@@ -96,24 +81,11 @@ def _accounts(tx: Connection, now: int) -> list[Row]:
 
 def _warehouses(tx: Connection, now: int) -> list[Row]:
     """Each warehouse with what waits for it and what came to rest."""
-    w, x = t.warehouses, t.outbox
-    work = (
-        select(x.c.target_kind, x.c.target_id, x.c.state, x.c.due_at)
-        .where(x.c.state.in_(("due", "sending", "unknown")))
-        .limit(_BACKLOG)
-        .subquery()
-    )
-    query = (
-        select(work.c.target_id, work.c.state, func.count().label("rows"), func.min(work.c.due_at).label("oldest"))
-        .where(work.c.target_kind == "warehouse")
-        .group_by(work.c.target_id, work.c.state)
-    )
     waiting: dict[int, Row] = {}
-    for row in tx.execute(query):
-        entry = waiting.setdefault(row.target_id, {"due": 0, "sending": 0, "unknown": 0, "oldest": None})
-        entry[row.state] = int(row.rows)
-        if row.state == "due" and row.oldest <= now:
-            entry["oldest"] = now - row.oldest
+    for row in count_warehouse_work(tx, _BACKLOG):
+        entry = waiting.setdefault(row["target_id"], {"due": 0, "sending": 0, "unknown": 0, "oldest": None})
+        entry[row["state"]] = row["rows"]
+        if row["state"] == "due" and row["oldest"] <= now:
+            entry["oldest"] = now - row["oldest"]
     empty: Row = {"due": 0, "sending": 0, "unknown": 0, "oldest": None}
-    columns = (w.c.id, w.c.name, w.c.kind, w.c.enabled, w.c.state, w.c.state_reason)
-    return [row | waiting.get(row["id"], empty) for row in rows_of(tx, select(*columns).order_by(w.c.name).limit(50))]
+    return [row | waiting.get(row["id"], empty) for row in list_warehouses(tx, _SHOWN)]

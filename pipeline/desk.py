@@ -10,8 +10,8 @@ from wire.strict_json import parse_value
 
 from .access import Caller
 from .bootstrap import Hub
-from .console_views import exception_id
 from .order_view import account_of
+from .references import exception_id
 from .review import Action, Reviewed, cancel_by_external, cancel_by_number, review
 
 _LONGEST_ID = 200

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Literal, TypeVar
 
-from sqlalchemy import select, update
+from sqlalchemy import update
 
 from domain.errors import ConfigError, HubError, RefusedError, RetryableError, UnknownOutcomeError
 from storage import tables as t
-from storage.outbox import claim_outbox, still_claimed
+from storage.outbox import claim_outbox, push_state, still_claimed
 from storage.rows import Row, chunks
 from storage.times import span
 
@@ -191,11 +191,8 @@ def _age(hub: Hub, job: Job) -> int:
 def _wanted(hub: Hub, row: Row) -> str:
     """The fulfilment's state while the claim is still ours, else "": asked right before every push, because none may start
     after a cancel was committed, however young the claim is."""
-    o, f = t.outbox, t.fulfilments
-    query = select(f.c.state).join(o, o.c.fulfilment_id == f.c.id)
     with hub.read() as tx:
-        found = tx.execute(query.where(o.c.id == row["id"], o.c.state == "sending", o.c.token == row["token"])).scalar()
-    return str(found or "")
+        return push_state(tx, row["id"], row["token"])
 
 
 def _look(find: Callable[[], Found | None]) -> Found | None:

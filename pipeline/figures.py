@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, func, select
-
-from storage import tables as t
+from storage.counts import count_due_effects, count_hints, count_new_documents
+from storage.rows import Row
+from storage.standing import find_schema, load_polls
 
 from .bootstrap import Hub
 from .directory import read_directory
 from .views import COUNT_LIMIT, count_exceptions, count_orders, show_time
 
-_ALIVE = ("due", "sending", "unknown")
-
 
 def ready(hub: Hub) -> None:
     """Ask the database for its schema; raises what the database raises when it is not there or not migrated."""
     with hub.read() as tx:
-        tx.execute(select(t.nodes.c.id).limit(1)).all()
-        tx.execute(select(t.orders.c.id).limit(1)).all()
+        find_schema(tx)
 
 
 def overview(hub: Hub) -> dict[str, Any]:
@@ -27,15 +24,12 @@ def overview(hub: Hub) -> dict[str, Any]:
     with hub.read() as tx:
         now = hub.now()
         directory = read_directory(hub, tx)
-        queues = {"inbox": _inbox(tx, now), "outbox": _outbox(tx, now), "hints": _hints(tx)}
-        cursors = {
-            row.account_id: row
-            for row in tx.execute(
-                select(t.cursors.c.account_id, t.cursors.c.ran_at, t.cursors.c.failures, t.cursors.c.error).where(
-                    t.cursors.c.stream == "poll"
-                )
-            )
+        queues = {
+            "inbox": _queue(*count_new_documents(tx, COUNT_LIMIT), now),
+            "outbox": _queue(*count_due_effects(tx, now=now, limit=COUNT_LIMIT), now),
+            "hints": _queue(count_hints(tx, COUNT_LIMIT), None, now),
         }
+        polls = load_polls(tx)
     return {
         "orders": count_orders(hub),
         "exceptions": count_exceptions(hub),
@@ -46,7 +40,7 @@ def overview(hub: Hub) -> dict[str, Any]:
                 "channel": account.channel.name,
                 "enabled": account.enabled,
                 "state": account.state,
-                **_freshness(cursors.get(account.id), now),
+                **_freshness(polls.get(account.id), now),
             }
             for account in sorted(directory.accounts.values(), key=lambda account: account.name)
         ],
@@ -57,36 +51,17 @@ def overview(hub: Hub) -> dict[str, Any]:
     }
 
 
-def _inbox(tx: Connection, now: int) -> dict[str, Any]:
-    """Documents that wait to be absorbed (served by the partial index on state new)."""
-    waiting = select(t.inbox.c.received_at).where(t.inbox.c.state == "new").order_by(t.inbox.c.id).limit(COUNT_LIMIT)
-    return _queue(tx, waiting.subquery().c.received_at, now)
+def _queue(waiting: int, oldest: int | None, now: int) -> dict[str, Any]:
+    return {"waiting": waiting, "oldest_seconds": 0 if oldest is None else max(0, (now - oldest) // 1_000_000)}
 
 
-def _outbox(tx: Connection, now: int) -> dict[str, Any]:
-    """Effects that are due or under way (served by the partial index on what is alive)."""
-    o = t.outbox
-    alive = select(o.c.due_at).where(o.c.state.in_(_ALIVE), o.c.due_at <= now).order_by(o.c.due_at).limit(COUNT_LIMIT)
-    return _queue(tx, alive.subquery().c.due_at, now)
-
-
-def _hints(tx: Connection) -> dict[str, Any]:
-    some = select(t.hints.c.external_id).limit(COUNT_LIMIT).subquery()
-    return {"waiting": int(tx.execute(select(func.count()).select_from(some)).scalar_one()), "oldest_seconds": 0}
-
-
-def _queue(tx: Connection, column: Any, now: int) -> dict[str, Any]:
-    count, oldest = tx.execute(select(func.count(), func.min(column))).one()
-    return {"waiting": int(count), "oldest_seconds": 0 if oldest is None else max(0, (now - int(oldest)) // 1_000_000)}
-
-
-def _freshness(cursor: Any, now: int) -> dict[str, Any]:
-    if cursor is None:
+def _freshness(poll: Row | None, now: int) -> dict[str, Any]:
+    if poll is None:
         return {"polled_at": None, "age_seconds": None, "failures": 0, "error": ""}
-    age = None if cursor.ran_at is None else max(0, (now - cursor.ran_at) // 1_000_000)
+    age = None if poll["ran_at"] is None else max(0, (now - poll["ran_at"]) // 1_000_000)
     return {
-        "polled_at": show_time(cursor.ran_at),
+        "polled_at": show_time(poll["ran_at"]),
         "age_seconds": age,
-        "failures": cursor.failures,
-        "error": cursor.error,
+        "failures": poll["failures"],
+        "error": poll["error"],
     }

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from domain.errors import RefusedError
-from storage import tables as t
 from storage.events import load_events
+from storage.exception_lists import list_order_exceptions
 from storage.inbox import versions_of
-from storage.rows import Row, rows_of
+from storage.order_reads import (
+    find_external_owner,
+    find_order_owner,
+    load_after_sale_lines,
+    load_newest_decisions,
+)
+from storage.rows import Row
 
 from .bootstrap import Hub
-from .console_views import mask_consignee
 from .directory import Directory, read_directory
 from .dossier import RECORD, Dossier, load_dossiers
 from .messages import package_units
+from .privacy import mask_consignee, mask_remark
 from .receipts import build_verdicts
 from .review import id_of_number
 from .views import exception_rows, order_row, show_money, show_time
@@ -27,7 +32,7 @@ from .views import exception_rows, order_row, show_money, show_time
 _LINE = ("external_id", "external_sku", "sku", "title", "quantity", "state", "weight_grams", "requires_shipping")
 _LINE_MONEY = ("unit_price", "amount", "discount", "freight", "tax", "paid")
 _EVENTS = 500
-_LONG_DIGITS = re.compile(r"\d{5,}")
+_EXCEPTIONS = 200
 # What a partner is told about its own order: not who of our staff did what, nor which rules we decide by.
 _PARTNER_ROOMS = (
     "number external_id status source_status payment currency version account blocked cancelled revision tags amounts "
@@ -48,13 +53,16 @@ _PARTNER_EXCEPTION = (
 
 def order_id_of(hub: Hub, number: str, *, partner_id: int | None = None) -> int:
     """The id behind an order number, in any style. RefusedError `not_found`, also for another partner's order."""
-    return _checked(hub, t.orders.c.id == id_of_number(number), partner_id)
+    order_id = id_of_number(number)
+    with hub.read() as tx:
+        return _checked(find_order_owner(tx, order_id), partner_id)
 
 
 def by_external(hub: Hub, account: str, external_id: str, *, partner_id: int | None = None) -> int:
     """The id of an account's order by its source's id. RefusedError `not_found`, also for another partner's account."""
     account_id = account_of(hub, account, partner_id=partner_id)
-    return _checked(hub, (t.orders.c.account_id == account_id) & (t.orders.c.external_id == external_id), partner_id)
+    with hub.read() as tx:
+        return _checked(find_external_owner(tx, account_id, external_id), partner_id)
 
 
 def account_of(hub: Hub, name: str, *, partner_id: int | None = None) -> int:
@@ -66,13 +74,10 @@ def account_of(hub: Hub, name: str, *, partner_id: int | None = None) -> int:
     raise RefusedError("not_found", "there is no such order")
 
 
-def _checked(hub: Hub, where: Any, partner_id: int | None) -> int:
-    query = select(t.orders.c.id, t.orders.c.partner_id).where(where)
-    with hub.read() as tx:
-        found = tx.execute(query).one_or_none()
-    if found is None or (partner_id is not None and found.partner_id != partner_id):
+def _checked(found: Row | None, partner_id: int | None) -> int:
+    if found is None or (partner_id is not None and found["partner_id"] != partner_id):
         raise RefusedError("not_found", "there is no such order")
-    return int(found.id)
+    return int(found["id"])
 
 
 def order_view(hub: Hub, order_id: int, *, reveal: bool = False) -> dict[str, Any]:
@@ -83,8 +88,7 @@ def order_view(hub: Hub, order_id: int, *, reveal: bool = False) -> dict[str, An
         dossier = load_dossiers(tx, hub.vault, [order_id], lock=False).get(order_id)
         if dossier is None:
             raise RefusedError("not_found", "there is no such order")
-        x = t.exceptions
-        exceptions = rows_of(tx, select(x).where(x.c.order_id == order_id).order_by(x.c.id).limit(200))
+        exceptions = list_order_exceptions(tx, order_id, _EXCEPTIONS)
         verdicts = build_verdicts(dossier.order, dossier.private.get("problems", []))
         return (
             order_row(directory, dossier.order)
@@ -126,7 +130,7 @@ def _people(dossier: Dossier, reveal: bool) -> dict[str, Any]:
     )
     if reveal:
         return {"consignee": dict(consignee), "buyer_id": buyer, "masked": False, **texts}
-    hidden = {name: _LONG_DIGITS.sub("***", text) for name, text in texts.items()}
+    hidden = {name: mask_remark(text) for name, text in texts.items()}
     return {
         "consignee": mask_consignee(consignee),
         "buyer_id": f"{buyer[:1]}***" if buyer else "",
@@ -182,8 +186,7 @@ def _package(dossier: Dossier, row: Row) -> dict[str, Any]:
 
 def _after_sales(tx: Connection, dossier: Dossier) -> list[dict[str, Any]]:
     rows = sorted(dossier.after_sales.values(), key=lambda row: int(row["id"]))
-    a = t.after_sale_lines
-    lines = rows_of(tx, select(a).where(a.c.after_sale_id.in_([row["id"] for row in rows]))) if rows else []
+    lines = load_after_sale_lines(tx, [row["id"] for row in rows])
     return [
         {
             "external_id": row["external_id"],
@@ -203,8 +206,7 @@ def _after_sales(tx: Connection, dossier: Dossier) -> list[dict[str, Any]]:
 
 
 def _decision(hub: Hub, tx: Connection, order_id: int) -> dict[str, Any] | None:
-    d = t.decisions
-    found = rows_of(tx, select(d).where(d.c.order_id == order_id).order_by(d.c.id.desc()).limit(1))
+    found = load_newest_decisions(tx, order_id, 1)
     if not found:
         return None
     row = found[0]

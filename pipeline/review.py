@@ -33,7 +33,7 @@ from .workspace import Workspace, find_orders, load_goods, load_orders, open_wor
 
 Action = Literal["fix", "release", "retry", "cancel", "dismiss"]
 # A person cannot wave these through: what is missing is missing.
-_NOT_WAIVABLE = frozenset({"sku_unmapped", "sku_ambiguous", "unpaid", "no_warehouse", "currency_unknown"})
+NOT_WAIVABLE = frozenset({"sku_unmapped", "sku_ambiguous", "unpaid", "no_warehouse", "currency_unknown"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +212,7 @@ def _correct(ws: Workspace, dossier: Dossier, fixes: Sequence[tuple[str, str]], 
 
 
 def _waive(dossier: Dossier, code: str) -> None:
-    if code in _NOT_WAIVABLE:
+    if code in NOT_WAIVABLE:
         raise RefusedError("not_waivable", f"{code} cannot be released: fix its cause")
     waived = dossier.private.setdefault("waived", [])
     if code not in waived:

@@ -20,6 +20,7 @@ from .workspace import Workspace
 
 _PROGRESS = frozenset({"accepted", "picking"})
 _GONE = frozenset({"cancelled"})
+_ENDED = frozenset({"cancelled", "shipped", "delivered"})
 _LONGEST_NUMBER = 100
 
 
@@ -50,7 +51,13 @@ def take_news(ws: Workspace, dossier: Dossier, news: ShippingNews, owners: Mappi
     _proves_arrival(ws, dossier, fulfilment, news)
     for parcel in news.parcels:
         _take_parcel(ws, dossier, fulfilment, parcel, news, owners)
-    _move(ws, dossier, fulfilment, news)
+    if news.state == "delivered" and fulfilment["state"] == "shipped":
+        _delivered(ws, dossier, fulfilment)
+    else:
+        _move(ws, dossier, fulfilment, news)
+    if news.state == "exception":
+        detail = {"fulfilment": fulfilment["code"], "status": news.source_status, "detail": news.detail}
+        raise_exception(ws, dossier, "warehouse_exception", detail)
     refresh_status(dossier)
 
 
@@ -219,8 +226,9 @@ def _add_package(
             "quantity": quantity,
         }
         dossier.fulfilment_lines[fulfilment["id"], line, sku]["shipped"] += quantity
-        # What a cancelled fulfilment had reserved was given back when it was cancelled; only the goods are gone now.
-        dossier.moves.append((fulfilment["warehouse_id"], sku, -quantity, 0 if gone else -quantity))
+        # What an ended fulfilment had still reserved was given back when it ended; only the goods are gone now.
+        kept = 0 if fulfilment["state"] in _ENDED else quantity
+        dossier.moves.append((fulfilment["warehouse_id"], sku, -quantity, -kept))
     dossier.note(
         "warehouse", "shipped", fulfilment=fulfilment["code"], tracking=parcel.tracking, carrier=parcel.carrier
     )
@@ -242,12 +250,6 @@ def _move(ws: Workspace, dossier: Dossier, fulfilment: Row, news: ShippingNews) 
     complete = all(row["shipped"] == row["quantity"] for row in lines)
     shipped_any = any(row["shipped"] for row in lines)
     state = fulfilment["state"]
-    if news.state == "delivered" and state == "shipped":
-        _delivered(ws, dossier, fulfilment)
-        return
-    if news.state == "exception":
-        detail = {"fulfilment": fulfilment["code"], "status": news.source_status, "detail": news.detail}
-        raise_exception(ws, dossier, "warehouse_exception", detail)
     if complete or (news.final and shipped_any):
         target = "shipped"
     elif shipped_any and state != "cancelling":

@@ -12,21 +12,23 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, select, tuple_
+from sqlalchemy import Connection
 
 from domain.errors import RefusedError
 from domain.money import from_minor
-from domain.numbers import read_order_number
-from storage import tables as t
-from storage.rows import Row, rows_of
+from storage import counts, exception_lists, order_lists
+from storage.order_reads import load_order_heads
+from storage.rows import Row
+from storage.tables import ORDER_STATUSES
 from storage.times import maybe_moment, micros
 
 from .bootstrap import Hub
-from .console_views import exception_id, exception_ref, open_detail
 from .cursor_text import read_cursor, write_cursor
 from .directory import Directory, read_directory
 from .exceptional import LASTING
-from .review import _NOT_WAIVABLE
+from .privacy import open_detail
+from .references import exception_id, exception_ref, named_id
+from .review import NOT_WAIVABLE
 
 MAX_PAGE = 200
 COUNT_LIMIT = 10_000
@@ -59,28 +61,22 @@ def list_orders(
 ) -> Page:
     """Orders by last change, the oldest first. An order that changes during a walk comes again at its end. `search` is an
     exact order number, external id, tracking number or the last four digits of the phone. RefusedError `cursor`."""
-    o = t.orders
     since = micros(updated_since) if updated_since is not None else 0
     about = f"orders|{partner_id}|{account}|{status}|{since}|{search}"
     began, *position = read_cursor(hub.vault, about, after_cursor, 3) if after_cursor else (hub.now(), since, -1)
-    base: list[Any] = [tuple_(o.c.updated_at, o.c.id) > tuple_(*position)]
-    if partner_id is not None:
-        base.append(o.c.partner_id == partner_id)
     limit = max(1, min(limit, MAX_PAGE))
     with hub.read() as tx:
         directory = read_directory(hub, tx)
-        filters: list[Any] = [o.c.status == status] if status else []
-        if account:
-            filters.append(o.c.account_id.in_([a.id for a in directory.accounts.values() if a.name == account]))
-        end: Any = None
-        if search:
-            base.append(o.c.id.in_(_found(hub, tx, directory, search, partner_id)))
-        elif filters:
-            walk = select(o.c.updated_at, o.c.id).where(*base).order_by(o.c.updated_at, o.c.id)
-            end = tx.execute(walk.offset(_WINDOW - 1).limit(1)).one_or_none()
-            filters += [tuple_(o.c.updated_at, o.c.id) <= tuple_(*end)] if end is not None else []
-        query = select(o).where(*base, *filters).order_by(o.c.updated_at, o.c.id).limit(limit + 1)
-        found = rows_of(tx, query)
+        found, end = order_lists.list_changed_orders(
+            tx,
+            after=position,
+            partner_id=partner_id,
+            status=status,
+            account_ids=_ids_of(directory, account) if account else None,
+            ids=_found(hub, tx, directory, search, partner_id) if search else None,
+            window=_WINDOW,
+            limit=limit + 1,
+        )
     rows = [order_row(directory, row) for row in found[:limit]]
     resume = show_time(max(since, began - _SETTLED)) or ""
     if len(found) > limit:
@@ -96,20 +92,18 @@ def list_orders(
 def _found(hub: Hub, tx: Connection, directory: Directory, text: str, partner_id: int | None) -> list[int]:
     """Ids of at most 200 orders that a typed text names exactly; a partner's search never meets another's orders."""
     text = text.strip()
-    try:
-        return [read_order_number(text)[1]]
-    except RefusedError:
-        pass
-    o, p = t.orders, t.packages
-    mine: list[Any] = [o.c.partner_id == partner_id] if partner_id is not None else []
+    numbered = named_id(text)
+    if numbered is not None:
+        return [numbered]
     shops = [a.id for a in directory.accounts.values() if partner_id in {None, a.partner_id}]
-    by_tracking = select(o.c.id).join(p, p.c.order_id == o.c.id).where(p.c.tracking == text, *mine)
-    queries = [select(o.c.id).where(o.c.account_id.in_(shops), o.c.external_id == text), by_tracking]
-    if len(text) == 4:
-        tail = hub.vault.search_hash("phone_tail", text)
-        queries.append(select(o.c.id).where(o.c.tail_hash == tail, *mine).order_by(o.c.id.desc()))
-    found = {row_id for query in queries for row_id in tx.execute(query.limit(MAX_PAGE)).scalars()}
-    return sorted(found, reverse=True)[:MAX_PAGE]
+    tail = hub.vault.search_hash("phone_tail", text) if len(text) == 4 else None
+    return order_lists.find_order_ids(
+        tx, text, account_ids=shops, tail_hash=tail, limit=MAX_PAGE, partner_id=partner_id
+    )
+
+
+def _ids_of(directory: Directory, account: str) -> list[int]:
+    return [each.id for each in directory.accounts.values() if each.name == account]
 
 
 def order_row(directory: Directory, row: Row) -> dict[str, Any]:
@@ -142,23 +136,21 @@ def list_exceptions(
     limit: int = 50,
 ) -> Page:
     """Exceptions in one state, the oldest first. RefusedError `cursor`."""
-    x = t.exceptions
     about = f"exceptions|{partner_id}|{state}|{code}|{account}"
     (position,) = read_cursor(hub.vault, about, after, 1) if after else (-1,)
-    base: list[Any] = [x.c.state == state, x.c.id > position]
-    filters: list[Any] = [x.c.code == code] if code else []
-    if partner_id is not None:
-        filters.append(x.c.partner_id == partner_id)
     limit = max(1, min(limit, MAX_PAGE))
     with hub.read() as tx:
         directory = read_directory(hub, tx)
-        if account:
-            filters.append(x.c.account_id.in_([a.id for a in directory.accounts.values() if a.name == account]))
-        end = None
-        if filters:
-            end = tx.execute(select(x.c.id).where(*base).order_by(x.c.id).offset(_WINDOW - 1).limit(1)).scalar()
-            filters += [x.c.id <= end] if end is not None else []
-        found = rows_of(tx, select(x).where(*base, *filters).order_by(x.c.id).limit(limit + 1))
+        found, end = exception_lists.list_exceptions(
+            tx,
+            state,
+            after=position,
+            limit=limit + 1,
+            code=code,
+            account_ids=_ids_of(directory, account) if account else None,
+            partner_id=partner_id,
+            window=_WINDOW,
+        )
         rows = exception_rows(hub, tx, directory, found[:limit])
     end = found[limit - 1]["id"] if len(found) > limit else end
     return Page(rows=rows, next=write_cursor(hub.vault, about, (end,)) if end is not None else "")
@@ -169,19 +161,15 @@ def exception_view(hub: Hub, ref: str, *, partner_id: int | None = None) -> dict
     row_id = exception_id(ref)
     with hub.read() as tx:
         directory = read_directory(hub, tx)
-        found = rows_of(tx, select(t.exceptions).where(t.exceptions.c.id == row_id))
-        if not found or (partner_id is not None and found[0]["partner_id"] != partner_id):
+        found = exception_lists.find_exception(tx, row_id)
+        if found is None or (partner_id is not None and found["partner_id"] != partner_id):
             raise RefusedError("not_found", "there is no such exception")
-        return exception_rows(hub, tx, directory, found)[0]
+        return exception_rows(hub, tx, directory, [found])[0]
 
 
 def exception_rows(hub: Hub, tx: Connection, directory: Directory, found: Sequence[Row]) -> list[dict[str, Any]]:
     """Exceptions with their order, what is wrong, what to choose from and what can be done."""
-    ids = [row["order_id"] for row in found if row["order_id"] is not None]
-    query = select(t.orders.c.id, t.orders.c.number, t.orders.c.external_id, t.orders.c.status).where(
-        t.orders.c.id.in_(ids)
-    )
-    orders = {row["id"]: row for row in rows_of(tx, query)} if ids else {}
+    orders = load_order_heads(tx, [row["order_id"] for row in found if row["order_id"] is not None])
     return [_exception(hub, directory, row, orders.get(row["order_id"])) for row in found]
 
 
@@ -219,18 +207,15 @@ def actions_for(row: Mapping[str, Any]) -> tuple[str, ...]:
         return ("retry", "dismiss")
     if row["code"] in LASTING:
         return ("retry", "dismiss", "cancel")
-    return ("fix", "retry", "cancel") if row["code"] in _NOT_WAIVABLE else ("fix", "release", "retry", "cancel")
+    return ("fix", "retry", "cancel") if row["code"] in NOT_WAIVABLE else ("fix", "release", "retry", "cancel")
 
 
 def count_exceptions(hub: Hub, *, partner_id: int | None = None) -> dict[str, Any]:
     """Open and snoozed exceptions, and the open ones by code; counted up to 10 000 each, then `more`."""
-    x = t.exceptions
-    mine: list[Any] = [x.c.partner_id == partner_id] if partner_id is not None else []
     told: dict[str, Any] = {"more": False, "codes": {}}
     with hub.read() as tx:
         for state in ("open", "snoozed"):
-            some = select(x.c.code).where(x.c.state == state, *mine).limit(COUNT_LIMIT).subquery()
-            codes = {row[0]: row[1] for row in tx.execute(select(some.c.code, func.count()).group_by(some.c.code))}
+            codes = counts.count_exceptions_by_code(tx, state, COUNT_LIMIT, partner_id=partner_id)
             told[state] = sum(codes.values())
             told["more"] = told["more"] or told[state] >= COUNT_LIMIT
             if state == "open":
@@ -240,14 +225,9 @@ def count_exceptions(hub: Hub, *, partner_id: int | None = None) -> dict[str, An
 
 def count_orders(hub: Hub, *, partner_id: int | None = None) -> dict[str, Any]:
     """Orders by status among the 10 000 that changed last; `more` when there are older ones."""
-    o = t.orders
-    mine: list[Any] = [o.c.partner_id == partner_id] if partner_id is not None else []
-    recent = (
-        select(o.c.status).where(*mine).order_by(o.c.updated_at.desc(), o.c.id.desc()).limit(COUNT_LIMIT).subquery()
-    )
     with hub.read() as tx:
-        found = {row[0]: row[1] for row in tx.execute(select(recent.c.status, func.count()).group_by(recent.c.status))}
-    statuses = {status: found.get(status, 0) for status in t.ORDER_STATUSES}
+        found = counts.count_orders_by_status(tx, COUNT_LIMIT, partner_id=partner_id)
+    statuses = {status: found.get(status, 0) for status in ORDER_STATUSES}
     return {"statuses": statuses, "more": sum(found.values()) >= COUNT_LIMIT}
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, select, update
 
 from .rows import Row, chunks, rows_of
-from .tables import outbox
+from .tables import fulfilments, outbox
 
 _WORK = ("due", "sending", "unknown")
 
@@ -42,6 +42,13 @@ def still_claimed(tx: Connection, row_id: int, token: int) -> bool:
     """Whether a claim is still ours; asked just before every send."""
     query = select(outbox.c.id).where(outbox.c.id == row_id, outbox.c.state == "sending", outbox.c.token == token)
     return tx.execute(query).first() is not None
+
+
+def push_state(tx: Connection, row_id: int, token: int) -> str:
+    """The state of the fulfilment of a push that is still claimed with this token, "" when it is not."""
+    query = select(fulfilments.c.state).join(outbox, outbox.c.fulfilment_id == fulfilments.c.id)
+    ours = (outbox.c.id == row_id, outbox.c.state == "sending", outbox.c.token == token)
+    return str(tx.execute(query.where(*ours)).scalar() or "")
 
 
 def next_due(tx: Connection) -> int | None:

@@ -20,32 +20,34 @@ from .spoilt import TABLES, Spoilt, good, spoil
 from .wares import changed, encoded, shop_order, trade, trade_body, trade_line, trade_row
 
 BEGIN = NOW - timedelta(minutes=50)
-AROUND = 20
+PAGE = 20
+MIDDLE = (3, 7, 11, 15)  # each between good ones
 
 
 def moment(number: int) -> datetime:
     return BEGIN + timedelta(milliseconds=number * 2000)
 
 
-def fill(yard: Yard, account: str, cases: list[Spoilt], around: int) -> dict[int, Spoilt]:
-    """Put one page per case on the shelf, the bad one in its middle. Numbers of the bad ones."""
-    shelf, bad = yard.shops[account].shelf, {}
-    for at, case in enumerate(cases):
-        for place in range(around):
-            number = at * around + place
-            if place == around // 2:
-                bad[number] = case
-                shelf.append(spoil(account, number, moment(number), case))
-            else:
-                shelf.append(good(account, number, moment(number)))
+def fill(yard: Yard, account: str, cases: list[Spoilt], bad_places: tuple[int, ...], size: int) -> dict[int, Spoilt]:
+    """Put the cases on the shelf, at these places of pages of `size` orders that are good otherwise. Numbers of the bad ones."""
+    shelf, bad, left = yard.shops[account].shelf, dict[int, Spoilt](), list(cases)
+    while left:
+        number = len(shelf)
+        if number % size in bad_places:
+            bad[number] = left.pop(0)
+            shelf.append(spoil(account, number, moment(number), bad[number]))
+        else:
+            shelf.append(good(account, number, moment(number)))
+    while len(shelf) % size:
+        shelf.append(good(account, len(shelf), moment(len(shelf))))
     return bad
 
 
 @pytest.mark.parametrize("channel", ["tb", "sf", "ve"])
 def test_one_bad_order_is_one_exception_and_its_page_flows(channel: str, database_url: str, tmp_path: Path) -> None:
     with open_yard(database_url, tmp_path) as yard:
-        for account, around in ((channel, AROUND), (f"{channel}1", 1)):
-            bad = fill(yard, account, TABLES[channel], around)
+        for account, places, size in ((channel, MIDDLE, PAGE), (f"{channel}1", (0,), 1)):
+            bad = fill(yard, account, TABLES[channel], places, size)
             yard.poll(account)
             _check_cursor(yard, account)
             _check_account(yard, account, bad)

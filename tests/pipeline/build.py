@@ -199,7 +199,7 @@ class Order:
         return [row for _, row in sorted(self.dossier.outbox.items()) if row["kind"] == kind][-1]
 
     def exception(self, code: str) -> int:
-        return next(row["id"] for row in self.dossier.exceptions.values() if row["code"] == code)
+        return int(next(row["id"] for row in self.dossier.exceptions.values() if row["code"] == code))
 
     def detail(self, code: str) -> dict[str, Any]:
         row = next(row for row in self.dossier.exceptions.values() if row["code"] == code)
@@ -265,8 +265,10 @@ def ship_to(**changes: str) -> dict[str, str]:
     return {"name": "张三", "phone": "13800138000", **place, **changes}
 
 
-def trade(tid: str = "4212345678900234567", at: int = 0, *, goods: Goods = (("A", 2),), **changes: Any) -> dict[str, Any]:
-    """A paid Taobao trade in plain text, 10.00 a piece, no freight, no discount; oids are the tid with the line's number at the end."""
+def trade(
+    tid: str = "4212345678900234567", at: int = 0, *, goods: Goods = (("A", 2),), **changes: Any
+) -> dict[str, Any]:
+    """A paid Taobao trade in plain text, 10.00 a piece, no freight, no discount; oids end in the line's number."""
     told = json.loads((FIXTURES / "taobao/orders/paid_with_refund.json").read_text())
     head = told["trade_fullinfo_get_response"]["trade"]
     model = head["orders"]["order"][0]
@@ -286,7 +288,9 @@ def trade(tid: str = "4212345678900234567", at: int = 0, *, goods: Goods = (("A"
         "receiver_zip": "310000",
         "oaid": "",
     }
-    head["orders"]["order"] = [_trade_line(model, f"{tid[:-1]}{n}", sku, units) for n, (sku, units) in enumerate(goods, 1)]
+    head["orders"]["order"] = [
+        _trade_line(model, f"{tid[:-1]}{n}", sku, units) for n, (sku, units) in enumerate(goods, 1)
+    ]
     head |= changes
     return dict(told)
 
@@ -328,11 +332,18 @@ def reported(code: str, status: str) -> bytes:
     ).encode()
 
 
-def warehouse(name: str = "wh1", *, url: str = "http://127.0.0.1:9", info: Any = None, **changes: Any) -> dict[str, Any]:
+def warehouse(
+    name: str = "wh1", *, url: str = "http://127.0.0.1:9", info: Any = None, **changes: Any
+) -> dict[str, Any]:
     """The configuration of a Qimen warehouse."""
     settings = json.loads((FIXTURES / "qimen/settings.json").read_text())
     told = {"base_url": url, "allow_private": True, "calls_per_second": 5000, **changes}
-    return {"name": name, "kind": "qimen", "info": info or {"country": "CN", "carriers": ["SF"]}, "settings": settings | told}
+    return {
+        "name": name,
+        "kind": "qimen",
+        "info": info or {"country": "CN", "carriers": ["SF"]},
+        "settings": settings | told,
+    }
 
 
 def config(**changes: Any) -> dict[str, Any]:

@@ -94,7 +94,9 @@ def test_an_unreadable_document_is_one_exception_among_nineteen_orders(shop: Sho
     assert [r["state"] for r in shop.rows(t.inbox)].count("exception") == 1
 
 
-@pytest.mark.parametrize("body", [b"", b"\xff\xfe", b"[]", b"{" * 100_000, b'{"external_id":"broken","external_id":"x"}'])
+@pytest.mark.parametrize(
+    "body", [b"", b"\xff\xfe", b"[]", b"{" * 100_000, b'{"external_id":"broken","external_id":"x"}']
+)
 def test_bytes_that_are_no_document_are_kept_and_named(shop: Shop, body: bytes) -> None:
     shop.put(body, order())
     absorb_all(shop.hub)

@@ -91,7 +91,9 @@ def test_a_broken_table_beside_the_file_changes_nothing_either(small_shop: Shop,
 
 def test_tables_beside_the_file_are_applied_with_it(small_shop: Shop, tmp_path: Path) -> None:
     (tmp_path / "hub.toml").write_text('[csv]\nfiles = ["listings.csv", "stock.csv"]\n')
-    (tmp_path / "listings.csv").write_text("\ufeffaccount,external_sku,sku,quantity\nacme,000123,D,\n", encoding="utf-8")
+    (tmp_path / "listings.csv").write_text(
+        "\ufeffaccount,external_sku,sku,quantity\nacme,000123,D,\n", encoding="utf-8"
+    )
     (tmp_path / "stock.csv").write_text("warehouse,sku,on_hand\nwh1,D,7\n")
     assert apply_file(small_shop.hub, tmp_path / "hub.toml").changed == {"listings": 1, "stock": 1}
     assert small_shop.stock("D")["on_hand"] == 7
@@ -100,7 +102,9 @@ def test_tables_beside_the_file_are_applied_with_it(small_shop: Shop, tmp_path: 
 
 def test_a_secret_comes_from_the_environment(small_shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WMS_SECRET", "from-the-environment")
-    assert apply_values(small_shop.hub, {"warehouses": [warehouse(secret="env:WMS_SECRET")]}).changed == {"warehouses": 1}
+    assert apply_values(small_shop.hub, {"warehouses": [warehouse(secret="env:WMS_SECRET")]}).changed == {
+        "warehouses": 1
+    }
     monkeypatch.delenv("WMS_SECRET")
     with pytest.raises(ConfigError, match="WMS_SECRET"):
         apply_values(small_shop.hub, {"warehouses": [warehouse(secret="env:WMS_SECRET")]})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from pipeline.apply import apply_values
@@ -50,8 +52,8 @@ def test_a_hold_goes_away_with_its_cause(shop: Shop) -> None:
 def test_a_change_during_the_push_is_intercepted_and_planned_anew(shop: Shop, change: str) -> None:
     order_ = shop.take(order())
     jobs = shop.claim()
-    told = {"ship_to": ship_to(street="新路5号")} if change == "address" else {"goods": (("A", 1),)}
-    shop.take(order(at=1, **told))  # type: ignore[arg-type]
+    told: dict[str, Any] = {"ship_to": ship_to(street="新路5号")} if change == "address" else {"goods": (("A", 1),)}
+    shop.take(order(at=1, **told))
     assert (order_.again().states[0], order_.again().sendings("cancel")) == ("cancelling", ["waiting"])
     shop.end(jobs, "done")
     (job,) = shop.claim()
@@ -130,7 +132,7 @@ def test_an_open_refund_stops_the_order_and_a_closed_one_lets_it_go(shop: Shop) 
 
 def test_a_refunded_line_is_not_shipped_and_re_spreads_nothing(shop: Shop) -> None:
     goods = (("A", 2), ("B", 1))
-    money = {"post_fee": "1.00", "payment": "31.00"}
+    money: dict[str, Any] = {"post_fee": "1.00", "payment": "31.00"}
     order_ = shop.take(trade(goods=goods, **money), account="tb")
     frozen = money_of(order_)
     told = trade(at=2, goods=goods, **money)
@@ -157,12 +159,16 @@ def test_a_refund_opened_after_the_push_stops_it_at_the_warehouse(shop: Shop) ->
 
 def test_money_is_allocated_once_and_frozen_when_a_line_is_cancelled(shop: Shop) -> None:
     totals = {"goods": "30.00", "freight": "1.00", "discount": "2.00", "paid": "29.00"}
-    shape = {"goods": (("A", 2), ("B", 1)), "totals": totals, "discounts": [{"source": "coupon", "amount": "2.00"}]}
-    order_ = shop.take(order(**shape))  # type: ignore[arg-type]
+    shape: dict[str, Any] = {
+        "goods": (("A", 2), ("B", 1)),
+        "totals": totals,
+        "discounts": [{"source": "coupon", "amount": "2.00"}],
+    }
+    order_ = shop.take(order(**shape))
     assert order_.codes == []
     frozen = money_of(order_)
     assert sum(row[3] for row in frozen) == 2900
-    later = order(at=1, **shape)  # type: ignore[arg-type]
+    later = order(at=1, **shape)
     later["lines"][1]["cancelled"] = True
     order_ = shop.take(later)
     assert money_of(order_) == frozen

@@ -175,6 +175,16 @@ def test_a_short_final_message_ends_the_fulfilment_and_asks_a_person(shop: Shop)
     shop.check_books()
 
 
+def test_what_a_short_message_left_out_may_still_come(shop: Shop) -> None:
+    other = shop.take(order("PO-2"))
+    order_ = pushed(shop)
+    shop.tell(confirmed(order_.code, ("SF1", [("A", 1)])))
+    shop.tell(confirmed(order_.code, ("SF2", [("A", 1)])))
+    assert (order_.again().status, len(order_.again().parcels)) == ("completed", 2)
+    assert (shop.reserved(), shop.stock()["on_hand"], other.again().states) == (2, 98, ["accepted"])
+    shop.check_books()
+
+
 def test_a_parcel_of_a_cancelled_order_is_recorded_and_told(shop: Shop) -> None:
     order_ = pushed(shop)
     cancel_by_number(shop.hub, order_.number, actor="acme", why="no longer wanted")

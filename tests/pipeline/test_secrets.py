@@ -39,7 +39,11 @@ def whole_life(shop: Shop) -> None:
     apply_values(hub, {"keys": [{"name": "k", "key": "canary-api-key-0000000000", "partner": "acme"}]})
     apply_values(hub, {"warehouses": [warehouse(secret="canary-secret")]})
     place = ship_to(name="黄鹂鸣", phone="13912345678", street="翠柳街88号")
-    remarks = {"buyer_message": "canary-remark", "seller_memo": "canary-memo", "buyer_id": "canary-buyer"}
+    remarks: dict[str, Any] = {
+        "buyer_message": "canary-remark",
+        "seller_memo": "canary-memo",
+        "buyer_id": "canary-buyer",
+    }
     order_ = shop.take(order(ship_to=place, **remarks))
     shop.put(order("broken", ship_to=place, totals={"paid": "NaN"}))
     absorb_all(hub)
@@ -49,7 +53,11 @@ def whole_life(shop: Shop) -> None:
     second = shop.take(order("PO-2", ship_to=place | {"phone": "1"}))
     review(hub, second.exception("phone_invalid"), "fix", actor="ann", fixes=[("consignee.phone", "13987654321")])
     shop.push("refused", RefusedError("S003", "canary-detail"))
-    told = {"receiver_name": "黄鹂鸣", "receiver_mobile": "13912345678", "receiver_address": "翠柳街88号"}
+    told: dict[str, Any] = {
+        "receiver_name": "黄鹂鸣",
+        "receiver_mobile": "13912345678",
+        "receiver_address": "翠柳街88号",
+    }
     shop.take(trade(**told), account="tb")
 
 

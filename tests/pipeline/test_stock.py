@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from threading import Barrier
 from typing import Any
 
@@ -13,7 +14,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from domain.errors import HubError, RefusedError, RetryableError, UnknownOutcomeError
+from domain.errors import RefusedError, RetryableError, UnknownOutcomeError
 from outbound._warehouse import StockLevel
 from pipeline.absorb import absorb, absorb_all
 from pipeline.apply import apply_values
@@ -167,18 +168,20 @@ class Books(RuleBasedStateMachine):
     @rule(n=st.integers(0, 3), what=st.sampled_from(["cancel", "address", "remark", "old"]))
     def source_changes(self, n: int, what: str) -> None:
         self.version += what != "old"
-        told = {"cancel": {"status": "cancelled"}, "address": {"ship_to": ship_to(street=f"路{self.version}号")}}
-        changes: dict[str, Any] = told.get(what, {"buyer_message": "?"} if what == "remark" else {})
+        told: dict[str, dict[str, Any]] = {
+            "cancel": {"status": "cancelled"},
+            "address": {"ship_to": ship_to(street=f"路{self.version}号")},
+            "remark": {"buyer_message": "?"},
+        }
+        changes = told.get(what, {})
         self.shop.take(order(f"PO-{n}", 0 if what == "old" else self.version, **changes))
 
     @rule(pick=st.integers(0, 9))
     def staff_cancels(self, pick: int) -> None:
         found = self.live(pick)
         if found is not None:
-            try:
+            with suppress(RefusedError):
                 cancel_by_number(self.shop.hub, found.number, actor="ann", why="?")
-            except RefusedError as error:
-                assert error.code == "order_not_cancellable"
 
     @rule(end=st.sampled_from(["done", "retry", "refused", "unknown"]))
     def sendings_end(self, end: Any) -> None:
@@ -204,10 +207,8 @@ class Books(RuleBasedStateMachine):
     def staff_reviews(self, pick: int, action: Any) -> None:
         rows = self.shop.rows(t.exceptions, t.exceptions.c.state != "resolved")
         if rows:
-            try:
+            with suppress(RefusedError):
                 review(self.shop.hub, rows[pick % len(rows)]["id"], action, actor="ann")
-            except HubError as error:
-                assert error.code in {"not_waivable", "order_not_cancellable"}
 
     @invariant()
     def the_books_balance(self) -> None:

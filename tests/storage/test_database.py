@@ -161,7 +161,7 @@ def test_a_poll_can_be_brought_forward_and_never_put_off(store: Store) -> None:
         set_due(tx, [account_id], NOW)
         set_due(tx, [account_id], NOW + 5)
         rows = rows_of(tx, t.cursors.select().order_by(t.cursors.c.due_at))
-        assert [(row["stream"], row["due_at"]) for row in rows][0] == ("poll", NOW)
+        assert (rows[0]["stream"], rows[0]["due_at"]) == ("poll", NOW)
 
 
 # --- the directory ---------------------------------------------------------------------------------------------------
@@ -189,7 +189,7 @@ def test_a_bundle_changes_by_a_new_version(store: Store) -> None:
 # --- times -----------------------------------------------------------------------------------------------------------
 
 
-@given(st.datetimes(min_value=datetime(1900, 1, 1), max_value=datetime(2200, 1, 1), timezones=st.just(UTC)))
+@given(st.datetimes(timezones=st.just(UTC)))
 def test_times_come_back_to_the_microsecond(at: datetime) -> None:
     assert moment(micros(at)) == at
     assert maybe_moment(None) is None

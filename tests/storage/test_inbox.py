@@ -28,9 +28,7 @@ from .conftest import NOW, Store
 
 
 def told(body: bytes, ident: str = "1", *, source: int = 1, kind: str = "order", version: str = "") -> Arrival:
-    return Arrival(
-        source_kind="account", source_id=source, kind=kind, external_id=ident, body=body, version=version
-    )
+    return Arrival(source_kind="account", source_id=source, kind=kind, external_id=ident, body=body, version=version)
 
 
 def put(store: Store, *arrivals: Arrival, now: int = NOW) -> dict[int, int]:
@@ -71,7 +69,9 @@ def test_a_document_without_an_id_is_never_stored(store: Store) -> None:
 
 
 @settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(pages=st.lists(st.lists(st.tuples(st.sampled_from("xy"), st.sampled_from([b"1", b"2"])), max_size=5), max_size=3))
+@given(
+    pages=st.lists(st.lists(st.tuples(st.sampled_from("xy"), st.sampled_from([b"1", b"2"])), max_size=5), max_size=3)
+)
 def test_what_is_stored_is_every_change_and_nothing_else(store: Store, pages: list[list[tuple[str, bytes]]]) -> None:
     run = store.ids(1)[0]
     expected: dict[str, list[bytes]] = {}

@@ -93,6 +93,7 @@ def test_a_target_that_is_left_alone_does_not_hold_up_the_others(store: Store) -
 
 def test_one_effect_has_one_row(store: Store) -> None:
     (row_id,) = fill(store, 1)
-    with pytest.raises(IntegrityError), store.write() as tx:
+    with store.write() as tx:
         row = dict(tx.execute(t.outbox.select().where(t.outbox.c.id == row_id)).mappings().one())
+    with pytest.raises(IntegrityError), store.write() as tx:
         insert_rows(tx, t.outbox, [row | {"id": row_id + 1}])

@@ -83,7 +83,9 @@ def test_search_hashes_are_equal_for_equal_text_of_one_purpose_and_key_only() ->
     assert len({v.search_hash(p, "138") for v in (VAULT, other) for p in ("phone", "buyer")}) == 4
 
 
-@pytest.mark.parametrize("text", ["", "1", "1 xyz", f"1 {'11' * 31}", f"1 {'11' * 32}", f"0 {'11' * 32}", f"search {'22' * 32}"])
+@pytest.mark.parametrize(
+    "text", ["", "1", "1 xyz", f"1 {'11' * 31}", f"1 {'11' * 32}", f"0 {'11' * 32}", f"search {'22' * 32}"]
+)
 def test_key_lines_that_are_none_are_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="vault_key"):
         parse_keys(text)
