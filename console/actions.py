@@ -75,13 +75,13 @@ def act_on_exception(visit: Visit, fields: Fields) -> Response:
             done = _review(visit, row_id, wanted, fixes, _one(fields, "note")[:_NOTE])
             return go(visit, back, code="resolved", more=_told(done))
         if wanted == "assign":
-            assign(visit.hub, row_id, _assignee(visit, fields))
+            assign(visit.hub, row_id, _assignee(visit, fields), actor=visit.session.actor)
             return go(visit, here, code="done")
         if wanted == "snooze":
-            snooze(visit.hub, row_id, _until(visit.now, _one(fields, "until")))
+            snooze(visit.hub, row_id, _until(visit.now, _one(fields, "until")), actor=visit.session.actor)
             return go(visit, back, code="done")
         if wanted == "wake":
-            snooze(visit.hub, row_id, None)
+            snooze(visit.hub, row_id, None, actor=visit.session.actor)
             return go(visit, here, code="done")
     except (RefusedError, ConfigError) as error:
         return go(visit, here, tone="bad", code=error.code, more=error.detail)

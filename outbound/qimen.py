@@ -111,8 +111,8 @@ def _told(answer: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def send(session: Session, shipment: Shipment) -> Accepted:
-    """deliveryorder.create. "Already there" counts only when a query finds our code; every other failure is the warehouse's
-    own no, with its code and words."""
+    """deliveryorder.create. "Already there" counts only when a query finds our code; "already there" that no query
+    shows is an unknown outcome; every other failure is the warehouse's own no, with its code and words."""
     _, answer = _call(session, "deliveryorder.create", create_tree(session.settings, shipment), writes=True)
     if not _failed(answer):
         return Accepted(reference=_references(answer))
@@ -121,6 +121,8 @@ def send(session: Session, shipment: Shipment) -> Accepted:
         found = find(session, shipment.code, "")
         if found is not None:
             return found
+        # It says "there" and does not show it: nobody may send the goods again under another code on that word.
+        raise UnknownOutcomeError(code, message)
     raise RefusedError(code, message)
 
 

@@ -28,7 +28,6 @@ from .workspace import (
     exception_row,
     find_orders,
     load_goods,
-    load_orders,
     open_workspace,
     write_workspace,
 )
@@ -130,8 +129,7 @@ def _load(ws: Workspace, read: Sequence[_Read]) -> None:
     orders = [(document.row["source_id"], document.order) for document in read if document.order is not None]
     news = [item for document in read for item in document.news]
     codes = find_fulfilments(ws, (item.reference for item in news)) if news else {}
-    find_orders(ws, ((account_id, order.external_id) for account_id, order in orders))
-    load_orders(ws, codes.values())
+    find_orders(ws, ((account_id, order.external_id) for account_id, order in orders), also=codes.values())
     wanted = {(account_id, line.external_sku) for account_id, order in orders for line in order.lines}
     skus = {line["sku"] for order_id in codes.values() for line in ws.dossiers[order_id].fulfilment_lines.values()}
     planned = {

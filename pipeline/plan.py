@@ -148,12 +148,16 @@ def _still_to_ship(dossier: Dossier, order: Order) -> Order:
     if not outside:
         return order
     taken: Counter[tuple[int, str]] = Counter()
+    stoppable: set[int] = set()
     for row in outside:
+        left = row["state"] in {"shipped", "delivered"}
         for line in dossier.lines_of(row["id"]):
-            taken[line["line"], line["sku"]] += line["quantity"]
-    return replace(
-        order, lines=tuple(_less(line, dossier.lines.get(n), taken, n) for n, line in enumerate(order.lines))
-    )
+            taken[line["line"], line["sku"]] += line["shipped" if left else "quantity"]
+            stoppable |= set() if left else {line["line"]}
+    lines = tuple(_less(line, dossier.lines.get(n), taken, n) for n, line in enumerate(order.lines))
+    if any(line.state == "after_sale" and number in stoppable for number, line in enumerate(order.lines)):
+        return replace(order, lines=lines, forbids_shipping=(*order.forbids_shipping, "after_sale"))
+    return replace(order, lines=lines)
 
 
 def _less(line: Line, row: Row | None, taken: Mapping[tuple[int, str], int], number: int) -> Line:
@@ -259,6 +263,14 @@ def _sync_push(ws: Workspace, dossier: Dossier, fulfilment: Row) -> None:
             dossier.note("hub", "released", fulfilment=fulfilment["code"])
     elif push is not None and push["state"] == "due":
         push |= {"state": "withdrawn", "updated_at": ws.now}
+
+
+def hold_unpushed(ws: Workspace, dossier: Dossier) -> None:
+    """Nothing of this order goes out any more until a person has looked."""
+    for row in dossier.live():
+        if row["state"] == "ready":
+            set_state(ws, row, "held")
+            _sync_push(ws, dossier, row)
 
 
 def add_outbox(

@@ -135,15 +135,16 @@ def cured_by(hub: Hub, codes: Iterable[str], *, account_id: int | None = None, l
         return list(tx.execute(query.order_by(x.c.id).limit(limit)).scalars())
 
 
-def assign(hub: Hub, exception_id: int, assignee: str) -> None:
+def assign(hub: Hub, exception_id: int, assignee: str, *, actor: str) -> None:
     """Give an open exception to somebody ("" = nobody)."""
-    _set(hub, exception_id, {"assignee": assignee})
+    _set(hub, exception_id, {"assignee": assignee}, actor, "assigned")
 
 
-def snooze(hub: Hub, exception_id: int, until: datetime | None) -> None:
+def snooze(hub: Hub, exception_id: int, until: datetime | None, *, actor: str) -> None:
     """Put an exception away until a time; None wakes it."""
     state = "open" if until is None else "snoozed"
-    _set(hub, exception_id, {"state": state, "snoozed_until": None if until is None else micros(until)})
+    values = {"state": state, "snoozed_until": None if until is None else micros(until)}
+    _set(hub, exception_id, values, actor, "woken" if until is None else "snoozed")
 
 
 def wake_snoozed(hub: Hub) -> int:
@@ -301,11 +302,19 @@ def _resolve(ws: Workspace, row: Row, actor: str, how: str) -> None:
     ws.tx.execute(update(t.exceptions).where(t.exceptions.c.id == row["id"]).values(values))
 
 
-def _set(hub: Hub, exception_id: int, values: dict[str, Any]) -> None:
-    x = t.exceptions
+def _set(hub: Hub, exception_id: int, values: dict[str, Any], actor: str, kind: str) -> None:
+    """Change an open exception and, when it is about an order, say so in the order's log."""
     with hub.write() as tx:
-        if tx.execute(update(x).where(x.c.id == exception_id, x.c.state != "resolved").values(values)).rowcount != 1:
-            raise RefusedError("already_resolved", "it is resolved, or there is no such exception")
+        ws = open_workspace(hub, tx, hub.clock())
+        row = _open_row(ws, exception_id)
+        if row["order_id"] is None:
+            tx.execute(update(t.exceptions).where(t.exceptions.c.id == exception_id).values(values))
+            return
+        dossier = ws.dossier(row["order_id"])
+        dossier.exceptions[exception_id] |= values
+        dossier.note(actor, f"exception_{kind}", code=row["code"])
+        ws.keep(dossier)
+        write_workspace(ws)
 
 
 def _result(dossier: Dossier) -> Reviewed:

@@ -15,7 +15,7 @@ from storage.times import maybe_micros
 
 from .dossier import Dossier
 from .exceptional import raise_exception
-from .plan import add_outbox, refresh_status, set_state
+from .plan import add_outbox, hold_unpushed, refresh_status, set_state
 from .workspace import Workspace
 
 _PROGRESS = frozenset({"accepted", "picking"})
@@ -235,9 +235,9 @@ def _add_package(
     if confirms:
         add_outbox(ws, dossier, "confirm", "account", account.id, fulfilment, due_at=ws.now, package_id=row_id)
     if gone:
-        raise_exception(
-            ws, dossier, "ship_after_cancel", {"fulfilment": fulfilment["code"], "tracking": parcel.tracking}
-        )
+        detail = {"fulfilment": fulfilment["code"], "tracking": parcel.tracking}
+        raise_exception(ws, dossier, "ship_after_cancel", detail)
+        hold_unpushed(ws, dossier)
     elif dossier.order["cancelled_at"] is not None:
         raise_exception(ws, dossier, "cancel_too_late", {"fulfilment": fulfilment["code"], "tracking": parcel.tracking})
     elif fulfilment["state"] == "cancelling":

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import asdict, replace
 
 from domain.allocation import allocate, split_units
 from domain.errors import HubError
 from domain.numbers import order_number
-from domain.order import AfterSale, Consignee, Line, Order
+from domain.order import AfterSale, Component, Consignee, Line, Order
 from domain.states import is_newer
 from storage.events import GENESIS
 from storage.rows import Row
@@ -25,6 +26,20 @@ from .reading import newest_content
 from .workspace import Workspace
 
 _SHIPPED_ELSEWHERE = frozenset({"shipped", "completed"})
+_WAIVED_FOR = {
+    "remark": frozenset({"hold_remark", "hold_flag"}),
+    "consignee": frozenset(
+        {
+            "hold_address_changed",
+            "address_incomplete",
+            "address_unknown_region",
+            "address_masked",
+            "phone_invalid",
+            "out_of_delivery_range",
+        }
+    ),
+    "lines": frozenset({"money_mismatch", "price_below_floor", "out_of_stock", "stock_stale", "sku_delisted"}),
+}
 
 
 def take_order(ws: Workspace, account: Account, order: Order, inbox_id: int, *, again: bool = False) -> tuple[int, str]:
@@ -110,6 +125,7 @@ def _newer_version(ws: Workspace, dossier: Dossier, account: Account, order: Ord
     if "consignee" in changes and dossier.order["status"] != "pending_payment":
         dossier.private["address_changed"] = True
     _write_content(ws, dossier, account, order, inbox_id)
+    _forget_waivers(dossier, changes)
     if changes or moved:
         dossier.note(
             f"account:{account.name}", "changed", what=changes, source_status=order.source_status, version=order.version
@@ -134,6 +150,14 @@ def _newer_version(ws: Workspace, dossier: Dossier, account: Account, order: Ord
     plan_order(ws, dossier, frozen(dossier, order), account)
 
 
+def _forget_waivers(dossier: Dossier, changes: list[str]) -> None:
+    """What a person waved through was what stood there then: a new remark, address or line is judged anew."""
+    gone = {code for what in changes for code in _WAIVED_FOR[what]}
+    waived = dossier.private.get("waived", [])
+    if gone & set(waived):
+        dossier.private["waived"] = [code for code in waived if code not in gone]
+
+
 def _shipped_elsewhere(ws: Workspace, dossier: Dossier, order: Order, outside: list[Row]) -> None:
     """Somebody shipped it past us. Nothing of ours may go out any more."""
     dossier.note("hub", "shipped_elsewhere", source_status=order.source_status)
@@ -147,7 +171,8 @@ def _shipped_elsewhere(ws: Workspace, dossier: Dossier, order: Order, outside: l
 
 
 def _must_stop(dossier: Dossier, order: Order, changes: list[str]) -> bool:
-    return bool({"lines", "consignee"} & set(changes)) or bool(order.forbids_shipping)
+    claimed = any(line.state == "after_sale" for line in order.lines)
+    return bool({"lines", "consignee"} & set(changes)) or bool(order.forbids_shipping) or claimed
 
 
 def _write_content(ws: Workspace, dossier: Dossier, account: Account, order: Order, inbox_id: int) -> None:
@@ -265,11 +290,19 @@ def _allocated(order: Order) -> Order:
 
 
 def frozen(dossier: Dossier, order: Order) -> Order:
-    """The order with the line figures that were frozen when its money was allocated, and what its history adds."""
+    """The order with what was frozen when it was taken: the money of each line, a bundle's parts, and the SKU of what a
+    warehouse knows of already. Goods nobody knows of yet are mapped anew, so a corrected listing counts."""
+    outside = {
+        line["line"] for row in dossier.live() if row["state"] in KNOWN_OUTSIDE for line in dossier.lines_of(row["id"])
+    }
     lines = []
     for number, line in enumerate(order.lines):
         row = dossier.lines[number]
-        lines.append(replace(line, discount=row["discount"], freight=row["freight"], tax=row["tax"], paid=row["paid"]))
+        kept = line
+        if row["sku"] and (row["components"] or number in outside):
+            parts = json.loads(row["components"]) if row["components"] else []
+            kept = replace(line, sku=row["sku"], components=tuple(Component(sku, quantity) for sku, quantity in parts))
+        lines.append(replace(kept, discount=row["discount"], freight=row["freight"], tax=row["tax"], paid=row["paid"]))
     notes = (*order.notes, "address_changed") if dossier.private.get("address_changed") else order.notes
     return replace(order, lines=tuple(lines), notes=notes)
 

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, and_, func, select, tuple_, update
 
 from domain.facts import Bundle, Facts, Listing
 from storage import tables as t
-from storage.directory import load_bundles, load_listings, lock_stock
+from storage.directory import add_stock, load_bundles, load_listings, lock_stock
 from storage.locks import lock_identities
 from storage.rows import Row, chunks, insert_missing, update_rows
 from storage.times import micros, span
@@ -150,13 +150,14 @@ def load_orders(ws: Workspace, order_ids: Iterable[int]) -> None:
         ws.by_external[dossier.order["account_id"], dossier.order["external_id"]] = order_id
 
 
-def find_orders(ws: Workspace, keys: Iterable[tuple[int, str]]) -> None:
-    """Lock and load the orders that exist of these (account id, external id), and their tombstones."""
+def find_orders(ws: Workspace, keys: Iterable[tuple[int, str]], also: Iterable[int] = ()) -> None:
+    """Lock and load the orders that exist of these (account id, external id), their tombstones, and the orders `also` by id:
+    all at once, because locks are taken in one order."""
     keys = sorted(set(keys))
     lock_identities(ws.tx, keys)
     identity = tuple_(t.orders.c.account_id, t.orders.c.external_id)
     marks = tuple_(t.tombstones.c.account_id, t.tombstones.c.external_id)
-    ids: list[int] = []
+    ids = list(also)
     for chunk in chunks(keys, 400):
         ids += ws.tx.execute(select(t.orders.c.id).where(identity.in_(chunk))).scalars()
         rows = ws.tx.execute(select(t.tombstones.c.account_id, t.tombstones.c.external_id).where(marks.in_(chunk)))
@@ -241,7 +242,7 @@ def exception_row(ws: Workspace, code: str, subject: str, detail: Mapping[str, A
 def _write_stock(ws: Workspace) -> None:
     rows = [ws.stock[key] | {"updated_at": ws.now} for key in sorted(ws.moved, key=lambda key: (key[1], key[0]))]
     fresh = [row for row in rows if row.pop("missing", False)]
-    insert_missing(ws.tx, t.stock, fresh)
+    add_stock(ws.tx, fresh)
     kept = [row for row in rows if row not in fresh]
     update_rows(ws.tx, t.stock, kept, ("on_hand", "reserved", "moved_at", "updated_at"))
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select, tuple_, update
 
-from .rows import Row, chunks, insert_rows, rows_of, upsert_rows
+from .rows import Row, chunks, dialect_insert, insert_rows, rows_of, upsert_rows
 from .tables import accounts, api_keys, bundles, listings, partners, rulesets, stock, warehouses
 from .vault import Vault
 
@@ -137,6 +137,15 @@ def lock_stock(tx: Connection, skus: Iterable[str]) -> dict[tuple[int, str], Row
         )
         found |= {(row["warehouse_id"], row["sku"]): row for row in rows_of(tx, query)}
     return found
+
+
+def add_stock(tx: Connection, rows: Sequence[Row]) -> None:
+    """Make stock rows; one that somebody else made meanwhile takes our units on top of its own."""
+    if rows:
+        statement = dialect_insert(tx, stock)
+        told = statement.excluded
+        more = {"on_hand": stock.c.on_hand + told.on_hand, "reserved": stock.c.reserved + told.reserved}
+        tx.execute(statement.on_conflict_do_update(index_elements=["warehouse_id", "sku"], set_=more), rows)
 
 
 def stock_skus(tx: Connection, warehouse_id: int) -> list[str]:

@@ -23,14 +23,14 @@ def insert_rows(tx: Connection, table: Table, rows: Sequence[Mapping[str, Any]])
 def insert_missing(tx: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert rows; one that meets an existing row of any unique index is left out."""
     if rows:
-        tx.execute(_dialect_insert(tx, table).on_conflict_do_nothing(), rows)
+        tx.execute(dialect_insert(tx, table).on_conflict_do_nothing(), rows)
 
 
 def upsert_rows(tx: Connection, table: Table, rows: Sequence[Mapping[str, Any]], *, keep: Collection[str] = ()) -> None:
     """Insert rows, or replace the non-key columns of those whose primary key is there; `keep` columns stay as they are."""
     if not rows:
         return
-    statement = _dialect_insert(tx, table)
+    statement = dialect_insert(tx, table)
     keys = [column.name for column in table.primary_key]
     changed = {name: statement.excluded[name] for name in rows[0] if name not in keys and name not in keep}
     tx.execute(statement.on_conflict_do_update(index_elements=keys, set_=changed), rows)
@@ -70,7 +70,8 @@ def chunks(values: Sequence[Any], size: int = _CHUNK) -> Iterator[Sequence[Any]]
         yield values[start : start + size]
 
 
-def _dialect_insert(tx: Connection, table: Table) -> Any:
+def dialect_insert(tx: Connection, table: Table) -> Any:
+    """An INSERT that knows ON CONFLICT, in the dialect of this transaction."""
     return sqlite.insert(table) if tx.dialect.name == "sqlite" else postgresql.insert(table)
 
 

@@ -25,7 +25,7 @@ def _sweep(database: str, kinds: str, *options: str) -> tuple[int, dict[str, Any
 @pytest.mark.parametrize(
     ("database", "kinds", "first", "step"),
     # Odd strides, so that the sample falls on every kind of write and not on one that comes again and again.
-    [("sqlite", "findable", 5, 29), ("postgresql", "rejects,unsafe", 14, 79)],
+    [("sqlite", "findable", 5, 29), ("postgresql", "rejects,unsafe", 11, 46)],
 )
 def test_a_kill_at_any_write_loses_nothing_and_does_nothing_twice(
     database: str, kinds: str, first: int, step: int

@@ -166,8 +166,8 @@ def test_a_document_that_still_cannot_be_read_stays_open(shop: Shop) -> None:
 def test_a_snoozed_exception_wakes_by_itself(shop: Shop) -> None:
     order_ = shop.take(order(buyer_message="请发顺丰"))
     row_id = order_.exception("hold_remark")
-    snooze(shop.hub, row_id, shop.clock.at + timedelta(hours=1))
-    assign(shop.hub, row_id, "bob")
+    snooze(shop.hub, row_id, shop.clock.at + timedelta(hours=1), actor="ann")
+    assign(shop.hub, row_id, "bob", actor="ann")
     keep_house(shop.hub)
     assert [row["state"] for row in shop.rows(t.exceptions)] == ["snoozed"]
     shop.clock.wait(hours=2)
@@ -180,7 +180,7 @@ def test_nothing_can_be_done_about_what_is_not_there(shop: Shop) -> None:
     with pytest.raises(RefusedError, match="not_found"):
         review(shop.hub, 1, "retry", actor="ann")
     with pytest.raises(RefusedError, match="already_resolved"):
-        assign(shop.hub, 1, "ann")
+        assign(shop.hub, 1, "ann", actor="ann")
 
 
 def test_orders_that_wait_for_a_code_are_found_by_it(shop: Shop) -> None:
