@@ -8,12 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from .rows import Row, chunks, rows_of
 from .tables import fulfilments, outbox
 
 _WORK = ("due", "sending", "unknown")
+# Asked before every single push: built once.
+_PUSH_STATE = (
+    select(fulfilments.c.state)
+    .join(outbox, outbox.c.fulfilment_id == fulfilments.c.id)
+    .where(outbox.c.id == bindparam("row_id"), outbox.c.state == "sending", outbox.c.token == bindparam("token"))
+)
 
 
 def claim_outbox(
@@ -46,9 +52,7 @@ def still_claimed(tx: Connection, row_id: int, token: int) -> bool:
 
 def push_state(tx: Connection, row_id: int, token: int) -> str:
     """The state of the fulfilment of a push that is still claimed with this token, "" when it is not."""
-    query = select(fulfilments.c.state).join(outbox, outbox.c.fulfilment_id == fulfilments.c.id)
-    ours = (outbox.c.id == row_id, outbox.c.state == "sending", outbox.c.token == token)
-    return str(tx.execute(query.where(*ours)).scalar() or "")
+    return str(tx.execute(_PUSH_STATE, {"row_id": row_id, "token": token}).scalar() or "")
 
 
 def next_due(tx: Connection) -> int | None:

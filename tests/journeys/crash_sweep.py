@@ -6,6 +6,7 @@ prints one JSON object and ends with status 1 when anything is wrong at any poin
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import gc
 import json
 import os
@@ -40,7 +41,7 @@ from .crash_world import KINDS, LATE, World, forked, open_world
 
 # A dead reader's or sender's rows are taken over when its lease ends.
 DOWN_SECONDS = 61.0
-_LIMIT = 60
+_LIMIT = 40.0
 _TEMPLATE = "crash_template"
 
 
@@ -127,14 +128,14 @@ def run_point(lab: Lab, kind: str, point: int) -> Verdict:
 
 
 def _pass(folder: Path, url: str, world: World, names: Path, point: int) -> None:
-    signal.alarm(_LIMIT)
+    faulthandler.dump_traceback_later(_LIMIT, exit=True)
     settings = small_settings(folder, url, news_seconds=0.05)
     configure(settings, world)
     run_pass(settings, world, Points(os.open(names, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600), point))
 
 
 def _restart(folder: Path, url: str, world: World, answer: Path, patience: float) -> None:
-    signal.alarm(_LIMIT)
+    faulthandler.dump_traceback_later(_LIMIT, exit=True)
     hub = open_hub(small_settings(folder, url, news_seconds=0.05), clock=later(DOWN_SECONDS), migrated=True)
     answer.write_text(json.dumps(recover(hub, world, seconds=patience)))
     close_hub(hub)

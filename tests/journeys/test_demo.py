@@ -11,7 +11,7 @@ from bench.demo import run_demo
 
 @pytest.mark.parametrize("faults", ["none", "some"])
 def test_every_order_of_a_demo_is_accounted_for(database_url: str, tmp_path: Path, faults: str) -> None:
-    report = run_demo(orders=60, seed=11, faults=faults, database=database_url, folder=tmp_path)
+    report = run_demo(orders=60, seed=11, faults=faults, database=database_url, folder=tmp_path, tempo=0.3)
     assert (report.lost, report.duplicated, report.unaccounted) == (0, 0, 0), report.faults
     assert sum(told.placed for told in report.channels.values()) == 60
 

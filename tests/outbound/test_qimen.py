@@ -88,10 +88,10 @@ def test_an_unknown_item_is_the_warehouses_own_no(side: Side) -> None:
 
 
 def test_existing_in_words_only_proves_nothing() -> None:
-    """The WMS says "already there", but its query knows no such order: refused, for a person to see."""
+    """The WMS says "already there", but its query knows no such order: unknown, so nobody sends it under another code."""
     exists = build("response", {"flag": "failure", "code": "X1", "message": "单据已存在"})
     missing = build("response", {"flag": "failure", "code": "X2", "message": "单据不存在"})
-    with answering(exists, missing) as server, new_client() as client, pytest.raises(RefusedError, match="X1"):
+    with answering(exists, missing) as server, new_client() as client, pytest.raises(UnknownOutcomeError, match="X1"):
         qimen.send(session(settings(base_url=server.url, allow_private=True), client), shipment())
 
 
