@@ -65,7 +65,10 @@ class Guard:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                message["headers"] = [*message.get("headers", ()), *_headers(scope["path"])]
+                told = list(message.get("headers", ()))
+                # The console is mounted inside and has its own policy: what an answer says itself stands.
+                said = {name.lower() for name, _ in told}
+                message["headers"] = [*told, *(pair for pair in _headers(scope["path"]) if pair[0] not in said)]
                 self._count(self._route(scope), scope["method"], message["status"])
             await send(message)
 

@@ -260,6 +260,7 @@ class _Ear(HTTPServer):
 
 class _Call(BaseHTTPRequestHandler):
     server: _Ear
+    timeout = 2.0  # whoever connects and says nothing must not stop the script
 
     def do_POST(self) -> None:
         """Store, then answer."""
