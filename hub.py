@@ -161,7 +161,7 @@ def demo(
     from bench.demo import run_demo
 
     with _busy(f"{orders} orders, faults: {faults}"):
-        report = run_demo(orders=orders, seed=seed, faults=faults, mix=mix, database=database)
+        report = run_demo(orders=orders, seed=seed, faults=faults, mix=mix, database=database, apart=True)
     if as_json:
         sys.stdout.write(report.as_json() + "\n")
     else:

@@ -5,8 +5,13 @@ It proves, it does not trust: what it prints comes from the other side's own led
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
+import os
+import signal
 import socket
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -21,6 +26,7 @@ import uvicorn
 
 import scheduler
 from api.app import create_app
+from domain.errors import ConfigError
 from pipeline.apply import apply_values
 from pipeline.bootstrap import Hub, close_hub, open_hub
 from pipeline.reconcile import Known, is_quiet, known_orders, unread_documents
@@ -91,16 +97,17 @@ def run_demo(
     database: str = "",
     folder: Path | None = None,
     tempo: float = 1.0,
+    apart: bool = False,
 ) -> Report:
     """Run once and compare. `database` "" uses a SQLite file in `folder` (a temporary one by default); `tempo` below 1 makes
-    the buyers' pauses shorter."""
+    the buyers' pauses shorter; `apart` serves the API in a process of its own, as `hub.py serve --no-workers` does."""
     with contextlib.ExitStack() as stack:
         place = folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hub-demo-")))
         box = stack.enter_context(start_sandbox(seed=seed, faults=faults, mix=mix, tempo=tempo))
         hub = open_hub(demo_settings(place, database))
         stack.callback(close_hub, hub)
         configure(hub, box)
-        port = stack.enter_context(serving(hub))
+        port = stack.enter_context(serving_apart(hub) if apart else serving(hub))
         call(box, "hub", introduction(box, port))
         runner = scheduler.start(hub)
         stack.callback(runner.stop)
@@ -181,6 +188,44 @@ def serving(hub: Hub, port: int = 0) -> Iterator[int]:
         finally:
             server.should_exit = True
             thread.join(10)
+
+
+@contextlib.contextmanager
+def serving_apart(hub: Hub) -> Iterator[int]:
+    """The hub's API in a process of its own, on the same database; it dies with this one."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = int(free.getsockname()[1])
+    settings = hub.settings
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("HUB_")}
+    environment |= {"DATABASE_URL": settings.url, "HUB_DATA": str(settings.data_folder), "HUB_CONFIG": os.devnull}
+    command = [sys.executable, "hub.py", "serve", "--no-workers", "--port", str(port)]
+    process = subprocess.Popen(command, cwd=Path(__file__).parents[1], env=environment, preexec_fn=_die_with_parent)
+    try:
+        _wait_ready(port, process)
+        yield port
+    finally:
+        process.terminate()
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _wait_ready(port: int, process: subprocess.Popen[bytes]) -> None:
+    for _ in range(300):
+        if process.poll() is not None:
+            break
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5):
+            return
+        time.sleep(0.1)
+    raise ConfigError("api_not_ready", "the API process did not come up")
+
+
+def _die_with_parent() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM, 0, 0, 0)  # PR_SET_PDEATHSIG
 
 
 def call(box: Running, name: str, body: Mapping[str, Any]) -> Any:

@@ -60,6 +60,8 @@ PROBLEMS: Mapping[str, str] = {
     "partly_shipped_elsewhere": "Partly shipped elsewhere",
     "send_exhausted": "Sending failed too often",
     "connection_stopped": "Connection is stopped",
+    "connection_failing": "Connection keeps failing",
+    "warehouse_exception": "Warehouse reports a problem",
     "unreadable": "Document cannot be read",
     "unabsorbable": "Document cannot be stored",
     "not_a_record": "Document is not a record",

@@ -5,7 +5,7 @@ halved until the culprit is alone."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,14 +13,15 @@ from sqlalchemy import exc
 
 from domain.errors import HubError, MappingError, RetryableError
 from domain.order import Order, ShippingNews
-from storage import tables as t
+from storage.exceptions import load_open_subjects, save_documents, save_resolutions
+from storage.fulfilments import find_fulfilments, find_tracking_owners
 from storage.inbox import claim_documents, due_documents, load_documents, open_body, settle_documents
-from storage.rows import Row, rows_of, update_rows
+from storage.rows import Row
 
 from .bootstrap import Hub
 from .dossier import DETAIL
 from .reading import read_order
-from .take_news import find_fulfilments, take_news, tracking_owners
+from .take_news import take_news
 from .take_order import person_hashes, take_order
 from .workspace import (
     Workspace,
@@ -128,7 +129,7 @@ def _load(ws: Workspace, read: Sequence[_Read]) -> None:
     """All facts for the batch, with a few queries; locks in one order: orders, outbox, stock."""
     orders = [(document.row["source_id"], document.order) for document in read if document.order is not None]
     news = [item for document in read for item in document.news]
-    codes = find_fulfilments(ws, (item.reference for item in news)) if news else {}
+    codes = find_fulfilments(ws.tx, (item.reference for item in news)) if news else {}
     find_orders(ws, ((account_id, order.external_id) for account_id, order in orders), also=codes.values())
     wanted = {(account_id, line.external_sku) for account_id, order in orders for line in order.lines}
     skus = {line["sku"] for order_id in codes.values() for line in ws.dossiers[order_id].fulfilment_lines.values()}
@@ -144,7 +145,7 @@ def _load(ws: Workspace, read: Sequence[_Read]) -> None:
     )
     count_buyers(ws, ((account_id, buyer) for account_id, buyer in hashed if buyer))
     if news:
-        owners = tracking_owners(ws, (parcel.tracking for item in news for parcel in item.parcels))
+        owners = find_tracking_owners(ws.tx, (parcel.tracking for item in news for parcel in item.parcels))
         for document in read:
             document.owners = owners
 
@@ -199,6 +200,7 @@ def _subject(row: Row) -> str:
 
 
 def _except(ws: Workspace, row: Row, error: HubError) -> None:
+    ws.hub.memory.get(f"read:{row['source_id']}", {}).pop(row["external_id"], None)
     account = ws.directory.accounts.get(row["source_id"]) if row["source_kind"] == "account" else None
     ws.loose.append(
         exception_row(
@@ -229,7 +231,7 @@ def _clear_cured(ws: Workspace, cured: Sequence[_Read]) -> None:
         if document.again or document.row["seq"] > 1:
             subject = _subject(document.row)
             newest[subject] = max(newest.get(subject, 0), document.row["id"])
-    open_rows = [row for row in _open_rows(ws, newest) if (row["inbox_id"] or 0) <= newest[row["subject"]]]
+    open_rows = [row for row in load_open_subjects(ws.tx, newest) if (row["inbox_id"] or 0) <= newest[row["subject"]]]
     for row in open_rows:
         row |= {
             "state": "resolved",
@@ -237,7 +239,7 @@ def _clear_cured(ws: Workspace, cured: Sequence[_Read]) -> None:
             "resolved_by": "hub",
             "resolution": "the document reads well now",
         }
-    update_rows(ws.tx, t.exceptions, open_rows, ("state", "resolved_at", "resolved_by", "resolution"))
+    save_resolutions(ws.tx, open_rows)
 
 
 def _point_to_newest(ws: Workspace, failed: Sequence[_Read]) -> None:
@@ -245,21 +247,14 @@ def _point_to_newest(ws: Workspace, failed: Sequence[_Read]) -> None:
     last."""
     latest = {(_subject(each.row), each.error.code): each for each in failed if each.error and each.row["seq"] > 1}
     moved = []
-    for row in _open_rows(ws, {subject for subject, _ in latest}):
+    for row in load_open_subjects(ws.tx, {subject for subject, _ in latest}):
         document = latest.get((row["subject"], row["code"]))
         if document is not None and document.error is not None and (row["inbox_id"] or 0) < document.row["id"]:
             told = _told(document.row, document.error)
             moved.append(
                 row | {"inbox_id": document.row["id"], "detail": ws.hub.vault.seal_json(DETAIL, row["id"], told)}
             )
-    update_rows(ws.tx, t.exceptions, moved, ("inbox_id", "detail"))
-
-
-def _open_rows(ws: Workspace, subjects: Iterable[str]) -> list[Row]:
-    x = t.exceptions
-    wanted = sorted(subjects)
-    query = x.select().where(x.c.subject.in_(wanted), x.c.state != "resolved")
-    return rows_of(ws.tx, query) if wanted else []
+    save_documents(ws.tx, moved)
 
 
 def _quarantine(hub: Hub, inbox_id: int, error: Exception) -> int:

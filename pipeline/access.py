@@ -14,7 +14,7 @@ from typing import Literal, get_args
 
 from domain.errors import ConfigError, RefusedError
 from storage import directory as stored
-from storage.keys import revoke_keys
+from storage.keys import find_key, put_key, revoke_keys
 from storage.standing import find_partner_name
 
 from .bootstrap import Hub
@@ -67,7 +67,7 @@ def make_key(hub: Hub, name: str, scope: Scope, partner: str | None = None) -> s
             "created_at": hub.now(),
             "revoked_at": None,
         }
-        stored.put_key(tx, row)
+        put_key(tx, row)
     return key
 
 
@@ -92,7 +92,7 @@ def identify(hub: Hub, presented: str) -> Caller:
         return found
     key_hash = _hash(hub, presented)
     with hub.read() as tx:
-        row = stored.find_key(tx, key_hash)
+        row = find_key(tx, key_hash)
         directory = read_directory(hub, tx)
         alive = row is not None and (row["scope"] != "partner" or find_partner_name(tx, row["partner_id"]) is not None)
     if row is None or not alive:

@@ -12,17 +12,17 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select, update
-
 from connectors._channel import channels
 from domain.errors import ConfigError, RefusedError
 from outbound._warehouse import warehouses
 from rules.language import load as load_ruleset
 from storage import directory as stored
-from storage import tables as t
 from storage.cursors import ensure_cursors
 from storage.exceptions import resolve_subject
-from storage.rows import Row, insert_missing, insert_rows, rows_of, update_rows
+from storage.keys import find_key, put_key
+from storage.rows import Row
+from storage.rulesets import arm_ruleset, find_ruleset, put_armed_ruleset
+from storage.stock import lock_stock, put_missing_stock, save_stock_terms
 from storage.times import maybe_micros, span
 
 from .bootstrap import Hub
@@ -194,7 +194,7 @@ class _Work:
         if len(text) < 20:
             raise ConfigError("key_too_short", f"keys.{entry['name']}: a key has at least 20 characters")
         key_hash = self.hub.vault.search_hash("api_key", text)
-        found = stored.find_key(self.tx, key_hash)
+        found = find_key(self.tx, key_hash)
         row: Row = {
             "id": found["id"] if found else self.hub.ids(),
             "name": entry["name"],
@@ -204,7 +204,7 @@ class _Work:
             "created_at": found["created_at"] if found else self.hub.now(),
             "revoked_at": None,
         }
-        stored.put_key(self.tx, row)
+        put_key(self.tx, row)
         self.applied.count("keys", 0 if found else 1)
 
     def listings(self, entries: Iterable[Mapping[str, Any]]) -> None:
@@ -249,15 +249,15 @@ class _Work:
             }
             for entry in entries
         ]
-        known = stored.lock_stock(self.tx, [row["sku"] for row in rows])
+        known = lock_stock(self.tx, [row["sku"] for row in rows])
         kept = [(row, known.get((row["warehouse_id"], row["sku"]))) for row in rows]
         fresh = [
             row
             for row, old in kept
             if old is None or (old["buffer"], old["backorder"]) != (row["buffer"], row["backorder"])
         ]
-        insert_missing(self.tx, t.stock, fresh)
-        update_rows(self.tx, t.stock, fresh, ("buffer", "backorder", "updated_at"))
+        put_missing_stock(self.tx, fresh)
+        save_stock_terms(self.tx, fresh)
         self.applied.count("stock", len(fresh))
 
     def ruleset(self, path: Path) -> None:
@@ -268,22 +268,18 @@ class _Work:
         except (OSError, RefusedError) as error:
             raise ConfigError("ruleset_invalid", str(error)) from None
         now = self.hub.now()
-        known = rows_of(self.tx, select(t.rulesets).where(t.rulesets.c.version == ruleset.version))
+        known = find_ruleset(self.tx, ruleset.version)
         if known:
-            if known[0]["document"] != document.decode():
+            if known["document"] != document.decode():
                 raise ConfigError(
                     "ruleset_version", f"version {ruleset.version} exists with other rules: give it a new one"
                 )
-            if known[0]["state"] == "armed":
+            if known["state"] == "armed":
                 return
-        self.tx.execute(update(t.rulesets).where(t.rulesets.c.state == "armed").values(state="retired"))
-        if known:
-            self.tx.execute(
-                update(t.rulesets).where(t.rulesets.c.id == known[0]["id"]).values(state="armed", armed_at=now)
-            )
+            arm_ruleset(self.tx, known["id"], now=now)
         else:
-            row = {"id": self.hub.ids(), "version": ruleset.version, "state": "armed", "document": document.decode()}
-            insert_rows(self.tx, t.rulesets, [row | {"author": "apply", "created_at": now, "armed_at": now}])
+            row: Row = {"id": self.hub.ids(), "version": ruleset.version, "document": document.decode()}
+            put_armed_ruleset(self.tx, row | {"author": "apply", "created_at": now, "armed_at": now})
         self.applied.count("ruleset")
 
     def _same(self, known: Row, row: Row, place: str, secret: Mapping[str, Any]) -> bool:

@@ -6,12 +6,12 @@ that talks to the network asks it first: no network call ever happens inside a t
 from __future__ import annotations
 
 import os
-import socket
+import platform
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,6 +22,7 @@ from storage.database import is_sqlite, migrate, open_engine, reading
 from storage.nodes import claim_node, free_node, keep_node, newest_id
 from storage.times import micros
 from storage.vault import Vault, load_vault
+from wire.breaker import BreakerRule
 from wire.client import Client
 
 from .settings import Settings
@@ -95,7 +96,7 @@ def open_hub(settings: Settings, *, clock: Callable[[], datetime] | None = None,
     if not migrated:
         migrate(settings.url)
     engine = open_engine(settings.url, pool=settings.senders + 16)
-    holder = f"{socket.gethostname()}:{os.getpid()}:{time.monotonic_ns()}"
+    holder = f"{platform.node()}:{os.getpid()}:{time.monotonic_ns()}"
     try:
         with engine.begin() as tx:
             node = claim_node(tx, holder, now=micros(clock()), lease=_NODE_LEASE)
@@ -108,12 +109,19 @@ def open_hub(settings: Settings, *, clock: Callable[[], datetime] | None = None,
         engine=engine,
         vault=vault,
         ids=IdMaker(node, lambda: micros(clock()) // 1000, after=newest),
-        client=Client(),
-        private_client=Client(allow_private=True),
+        client=Client(breaker=_breaker(settings)),
+        private_client=Client(allow_private=True, breaker=_breaker(settings)),
         clock=clock,
         node=node,
         holder=holder,
     )
+
+
+def _breaker(settings: Settings) -> BreakerRule:
+    """The pauses of a breaker are retry delays of ours: they scale with the others."""
+    rule = BreakerRule()
+    cool_down = max(0.1, rule.cool_down * settings.retry_scale)
+    return replace(rule, cool_down=cool_down, longest=max(cool_down, rule.longest * settings.retry_scale))
 
 
 def keep_alive(hub: Hub) -> None:

@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from domain.states import FulfilmentState, on_cancel
-from storage.rows import Row, insert_missing
-from storage.tables import tombstones
+from storage import orders as stored
+from storage.rows import Row
 
 from .dossier import Dossier
 from .exceptional import clear_exceptions, raise_exception
@@ -73,7 +73,7 @@ def cancel_answered(ws: Workspace, dossier: Dossier, fulfilment: Row, *, cancell
 def put_tombstone(ws: Workspace, account_id: int, external_id: str, why: str) -> None:
     """Remember a cancel that came before its order: the order will be stored closed and never pushed."""
     row = {"account_id": account_id, "external_id": external_id, "reason": why, "created_at": ws.now}
-    insert_missing(ws.tx, tombstones, [row])
+    stored.put_tombstone(ws.tx, row)
     ws.tombstones.add((account_id, external_id))
 
 

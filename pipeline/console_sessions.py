@@ -5,8 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from domain.errors import RefusedError
-from storage.directory import find_key
-from storage.keys import find_living_key
+from storage.keys import find_key, find_living_key
 from storage.sessions import find_ended, put_ended
 from storage.times import micros
 

@@ -18,6 +18,7 @@ from rules.language import default_ruleset
 from rules.language import load as load_ruleset
 from rules.ruleset import Ruleset
 from storage import directory as stored
+from storage.rulesets import find_armed_ruleset
 from storage.times import maybe_moment
 from storage.vault import Vault
 
@@ -101,7 +102,7 @@ def recent_directory(hub: Hub) -> Directory:
 def _read(tx: Connection, vault: Vault, stamp: tuple[int, ...]) -> Directory:
     partners = {row["id"]: row for row in stored.load_partners(tx)}
     targets = {row["id"]: _target(row) for row in stored.load_warehouses(tx)}
-    armed = stored.armed_ruleset(tx)
+    armed = find_armed_ruleset(tx)
     return Directory(
         stamp=stamp,
         accounts={row["id"]: _account(vault, row, partners.get(row["partner_id"])) for row in stored.load_accounts(tx)},

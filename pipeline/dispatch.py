@@ -13,12 +13,10 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Literal, TypeVar
 
-from sqlalchemy import update
-
 from domain.errors import ConfigError, HubError, RefusedError, RetryableError, UnknownOutcomeError
-from storage import tables as t
+from storage.fulfilments import mark_pushing
 from storage.outbox import claim_outbox, push_state, still_claimed
-from storage.rows import Row, chunks
+from storage.rows import Row
 from storage.times import span
 
 from .bootstrap import Hub, outside
@@ -138,10 +136,7 @@ def claim(hub: Hub, limit: int, skip: Sequence[int] = ()) -> list[Job]:
         stopped = [x.id for x in directory.targets.values() if x.state != "active" or not x.enabled]
         stopped += [x.id for x in directory.accounts.values() if x.state != "active" or not x.enabled]
         rows = claim_outbox(tx, now=now, lease=span(LEASE), token=token, limit=limit, targets=[*stopped, *skip])
-        pushed = [row["fulfilment_id"] for row in rows if row["kind"] == "push"]
-        f = t.fulfilments
-        for chunk in chunks(pushed):
-            tx.execute(update(f).where(f.c.id.in_(chunk), f.c.state == "ready").values(state="pushing", updated_at=now))
+        mark_pushing(tx, [row["fulfilment_id"] for row in rows if row["kind"] == "push"], now=now)
     if not rows:
         return []
     with hub.read() as tx:

@@ -11,11 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import Connection
 
 from storage import tables as t
 from storage.events import GENESIS, link
-from storage.rows import Row, insert_rows, load_rows, update_rows
+from storage.rows import Row, Table, insert_rows, load_rows, update_rows
 from storage.vault import Vault
 
 PRIVATE = "orders.private"

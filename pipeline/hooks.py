@@ -7,14 +7,12 @@ import hashlib
 from collections.abc import Mapping
 from datetime import timedelta
 
-from sqlalchemy import select
-
 from connectors._channel import Webhook
 from domain.errors import HubError, MappingError, RefusedError
 from outbound._warehouse import Callback
-from storage import tables as t
 from storage.cursors import set_due
-from storage.rows import insert_missing
+from storage.deliveries import find_delivery, put_delivery
+from storage.hints import put_hints
 
 from .bootstrap import Hub
 from .directory import Account, Target, recent_directory
@@ -110,20 +108,13 @@ def _event_id(callback: Callback, body: bytes) -> str:
 def _remember(hub: Hub, account: Account, delivery: str, ids: tuple[str, ...]) -> bool:
     source = f"account:{account.id}"
     delivery = delivery if len(delivery) <= _LONGEST_ID else f"long-{_digest(delivery.encode())}"
-    d = t.deliveries
+    named = [external_id for external_id in sorted(set(ids)) if external_id and len(external_id) <= _LONGEST_ID]
     with hub.write() as tx:
-        known = select(d.c.delivery_id).where(d.c.source == source, d.c.delivery_id == delivery)
-        if tx.execute(known.where(d.c.expires_at > hub.now())).scalar() is not None:
+        if find_delivery(tx, source, delivery, now=hub.now()):
             return False
         now = hub.now()
-        row = {"source": source, "delivery_id": delivery, "expires_at": now + _REMEMBERED}
-        insert_missing(tx, d, [row])
-        hints = [
-            {"account_id": account.id, "external_id": external_id, "due_at": now, "attempts": 0}
-            for external_id in sorted(set(ids))
-            if external_id and len(external_id) <= _LONGEST_ID
-        ]
-        insert_missing(tx, t.hints, hints)
+        put_delivery(tx, source, delivery, expires_at=now + _REMEMBERED)
+        put_hints(tx, account.id, named, due_at=now)
         set_due(tx, [account.id], now)
         return True
 

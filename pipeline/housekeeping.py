@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from sqlalchemy import delete
-
-from storage import tables as t
+from storage.deliveries import delete_expired_deliveries
+from storage.idempotency import delete_expired_replies
 
 from .bootstrap import Hub, keep_alive
 from .review import wake_snoozed
@@ -15,5 +14,5 @@ def keep_house(hub: Hub) -> None:
     keep_alive(hub)
     wake_snoozed(hub)
     with hub.write() as tx:
-        for table in (t.idempotency, t.deliveries):
-            tx.execute(delete(table).where(table.c.expires_at < hub.now()))
+        delete_expired_replies(tx, now=hub.now())
+        delete_expired_deliveries(tx, now=hub.now())

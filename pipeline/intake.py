@@ -21,12 +21,9 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Any
 
-from sqlalchemy import delete, desc, select, tuple_
-
 from domain.errors import HubError, MappingError, RefusedError, RetryableError
-from storage import tables as t
-from storage.inbox import Arrival, claim_documents, load_documents, open_body, put_arrivals
-from storage.rows import Row, chunks, insert_rows, rows_of
+from storage.idempotency import Place, delete_reply, load_replies, put_replies
+from storage.inbox import Arrival, claim_documents, find_latest, load_documents, open_body, put_arrivals
 
 from .absorb import absorb_rows
 from .access import Caller
@@ -170,7 +167,7 @@ def _handle(hub: Hub, posts: Sequence[Post], *, unread: bool = False) -> list[Re
     with hub.write() as tx:
         ws = open_workspace(hub, tx, hub.clock())
         replies = _known_replies(ws, posts)
-        fresh: dict[tuple[int, str, str], Post] = {}
+        fresh: dict[Place, Post] = {}
         for post in posts:
             if post.place not in replies:
                 fresh.setdefault(post.place, post)
@@ -182,9 +179,9 @@ def _handle(hub: Hub, posts: Sequence[Post], *, unread: bool = False) -> list[Re
 
 def _reply_to(
     post: Post,
-    fresh: dict[tuple[int, str, str], Post],
-    made: dict[tuple[int, str, str], Reply],
-    stored: dict[tuple[int, str, str], tuple[bytes, Reply]],
+    fresh: dict[Place, Post],
+    made: dict[Place, Reply],
+    stored: dict[Place, tuple[bytes, Reply]],
 ) -> Reply:
     """Made now for this very post, or for one with the same key in the same batch, or long ago."""
     first = fresh.get(post.place)
@@ -198,24 +195,21 @@ def _reply_to(
     return Reply(reply.status, reply.body, replayed=True)
 
 
-def _known_replies(ws: Workspace, posts: Sequence[Post]) -> dict[tuple[int, str, str], tuple[bytes, Reply]]:
+def _known_replies(ws: Workspace, posts: Sequence[Post]) -> dict[Place, tuple[bytes, Reply]]:
     """Stored replies by key. An expired one is forgotten here, so that its key may be used again."""
-    i = t.idempotency
-    found: dict[tuple[int, str, str], tuple[bytes, Reply]] = {}
-    keys = tuple_(i.c.partner_id, i.c.scope, i.c.key)
-    for chunk in chunks(sorted({post.place for post in posts}), 300):
-        for row in rows_of(ws.tx, select(i).where(keys.in_(chunk))):
-            place = (row["partner_id"], row["scope"], row["key"])
-            if row["expires_at"] <= ws.now:
-                ws.tx.execute(delete(i).where(keys.in_([place])))
-                continue
-            body = ws.hub.vault.open(REPLY, _aad(place), row["reply"])
-            found[place] = (bytes(row["body_hash"]), Reply(row["status"], body))
+    found: dict[Place, tuple[bytes, Reply]] = {}
+    for row in load_replies(ws.tx, {post.place for post in posts}):
+        place = (row["partner_id"], row["scope"], row["key"])
+        if row["expires_at"] <= ws.now:
+            delete_reply(ws.tx, place)
+            continue
+        body = ws.hub.vault.open(REPLY, _aad(place), row["reply"])
+        found[place] = (bytes(row["body_hash"]), Reply(row["status"], body))
     return found
 
 
 def _keep_replies(ws: Workspace, made: Sequence[tuple[Post, Reply]]) -> None:
-    """Store what will be replayed. A plain insert on purpose: another process with the same key must fail here."""
+    """Store what will be replayed; another process with the same key fails here."""
     rows = [
         {
             "partner_id": post.partner_id,
@@ -230,14 +224,14 @@ def _keep_replies(ws: Workspace, made: Sequence[tuple[Post, Reply]]) -> None:
         for post, reply in sorted(made, key=lambda pair: pair[0].place)
         if reply.status < 400
     ]
-    insert_rows(ws.tx, t.idempotency, rows)
+    put_replies(ws.tx, rows)
 
 
-def _aad(place: tuple[int, str, str]) -> str:
+def _aad(place: Place) -> str:
     return "|".join(map(str, place))
 
 
-def _take(ws: Workspace, posts: Sequence[Post], *, unread: bool) -> dict[tuple[int, str, str], Reply]:
+def _take(ws: Workspace, posts: Sequence[Post], *, unread: bool) -> dict[Place, Reply]:
     """Store and absorb every document of these posts; a reply per post."""
     documents = [(post, document) for post in posts for document in post.documents if not document.too_large]
     arrivals = [
@@ -288,7 +282,7 @@ def _told_again(ws: Workspace, post: Post, document: Document, row_id: int | Non
     """A document that became no order now: it was stored before (then the order is looked up, or it is read once more
     when it could not be read then), or it cannot be read."""
     if row_id is None:
-        latest = _latest(ws, post.account_id, document.external_id)
+        latest = find_latest(ws.tx, "account", post.account_id, "order", document.external_id)
         if latest["state"] == "new":
             return _queued(document)
         if latest["state"] == "exception" and document.error is None:
@@ -299,13 +293,6 @@ def _told_again(ws: Workspace, post: Post, document: Document, row_id: int | Non
             return _told(ws, latest["order_id"], None)
         row_id = latest["id"]
     return _failed(document, document.error or _why(ws, post, row_id))
-
-
-def _latest(ws: Workspace, account_id: int, external_id: str) -> Row:
-    i = t.inbox
-    where = (i.c.source_kind == "account", i.c.source_id == account_id, i.c.kind == "order")
-    query = select(i.c.id, i.c.state, i.c.order_id).where(*where, i.c.external_id == external_id)
-    return rows_of(ws.tx, query.order_by(desc(i.c.seq)).limit(1))[0]
 
 
 def _why(ws: Workspace, post: Post, row_id: int) -> HubError:

@@ -14,16 +14,17 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from sqlalchemy import Connection, delete, exc, select, update
+from sqlalchemy import Connection, exc
 
 from connectors._channel import Document, Session, Since
 from domain.errors import ConfigError, HubError, RefusedError, RetryableError
 from normalizer.mapping import MAX_ID_LENGTH
-from storage import tables as t
 from storage.cursors import claim_cursors, keep_cursor, save_cursor
 from storage.directory import set_account_state
+from storage.exceptions import put_exceptions, resolve_code
+from storage.hints import delete_hints, list_due_hints, postpone_hints
 from storage.inbox import Arrival, put_arrivals
-from storage.rows import Row, insert_missing
+from storage.rows import Row
 from storage.times import micros, moment, span
 from wire.retry import next_attempt_at
 
@@ -208,28 +209,24 @@ def _read_hints(hub: Hub, account: Account, seen: set[str], began: int) -> int:
     fetch = account.channel.fetch
     if fetch is None:
         return 0
-    h = t.hints
     with hub.read() as tx:
-        due = select(h.c.external_id, h.c.due_at).where(h.c.account_id == account.id, h.c.due_at <= hub.now())
-        hinted = tx.execute(due.order_by(h.c.due_at).limit(_HINTS)).all()
-    told = [row.external_id for row in hinted if row.due_at < began and row.external_id in seen]
-    ids = [row.external_id for row in hinted if row.external_id not in told][:_FETCH]
+        hinted = list_due_hints(tx, account.id, now=hub.now(), limit=_HINTS)
+    told = [external_id for external_id, due_at in hinted if due_at < began and external_id in seen]
+    ids = [external_id for external_id, _ in hinted if external_id not in told][:_FETCH]
     if told:
         with hub.write() as tx:
-            tx.execute(delete(h).where(h.c.account_id == account.id, h.c.external_id.in_(told)))
+            delete_hints(tx, account.id, told)
     if not ids:
         return 0
     session = channel_session(hub, account, settled_after=_SETTLED_AFTER)
     outside()
     documents, failed = _fetch_hinted(fetch, session, ids)
     new = store_documents(hub, account.id, documents)
-    mine, lost = h.c.account_id == account.id, h.c.external_id.in_(failed)
     with hub.write() as tx:
-        tx.execute(delete(h).where(mine, h.c.external_id.in_(sorted(set(ids) - set(failed)))))
+        delete_hints(tx, account.id, sorted(set(ids) - set(failed)))
         if failed:
-            tx.execute(delete(h).where(mine, lost, h.c.attempts + 1 >= _HINT_TRIES))
             later = hub.now() + span(_HINT_PAUSE * hub.settings.retry_scale)
-            tx.execute(update(h).where(mine, lost).values(attempts=h.c.attempts + 1, due_at=later))
+            postpone_hints(tx, account.id, failed, tries=_HINT_TRIES, due_at=later)
     return new
 
 
@@ -266,9 +263,8 @@ def _finished(hub: Hub, account: Account, cursor: Row) -> None:
     }
     with hub.write() as tx:
         if save_cursor(tx, cursor) and failed:
-            x, values = t.exceptions, {"state": "resolved", "resolved_at": now, "resolved_by": "hub"}
-            mine = (x.c.subject == _subject(account, cursor), x.c.code == _FAILING, x.c.state != "resolved")
-            tx.execute(update(x).where(*mine).values(values | {"resolution": "the source is read to its end again"}))
+            how = "the source is read to its end again"
+            resolve_code(tx, _subject(account, cursor), _FAILING, now=now, by="hub", how=how)
 
 
 def _failed(hub: Hub, account: Account, cursor: Row, error: HubError) -> None:
@@ -305,7 +301,7 @@ def _alert(hub: Hub, tx: Connection, account: Account, cursor: Row, error: HubEr
     ws = open_workspace(hub, tx, hub.clock())
     detail = {"name": account.name, "stream": cursor["stream"], "code": error.code, "detail": error.detail}
     row = exception_row(ws, _FAILING, _subject(account, cursor), detail, account_id=account.id)
-    insert_missing(ws.tx, t.exceptions, [row])
+    put_exceptions(ws.tx, [row])
 
 
 def stop_account(hub: Hub, tx: Connection, account: Account, error: ConfigError) -> None:
@@ -314,4 +310,4 @@ def stop_account(hub: Hub, tx: Connection, account: Account, error: ConfigError)
     if set_account_state(ws.tx, account.id, "stopped", error.code, ws.now):
         detail = {"name": account.name, "code": error.code, "detail": error.detail}
         row = exception_row(ws, "connection_stopped", f"account:{account.id}", detail, account_id=account.id)
-        insert_missing(ws.tx, t.exceptions, [row])
+        put_exceptions(ws.tx, [row])

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import select, update
-
 from domain.errors import HubError, RefusedError
 from domain.numbers import read_order_number
-from storage import tables as t
+from storage.exception_lists import find_exception
+from storage.exceptions import list_curable_orders, lock_exception, save_exception, wake_exceptions
 from storage.inbox import load_documents, open_body, settle_documents
-from storage.rows import Row, rows_of
+from storage.order_reads import find_order_owner
+from storage.rows import Row
 from storage.times import micros
 
 from .absorb import absorb_rows
@@ -67,12 +67,11 @@ def cancel_by_number(hub: Hub, number: str, *, actor: str, why: str, partner_id:
     order_id = id_of_number(number)
     with hub.write() as tx:
         ws = open_workspace(hub, tx, hub.clock())
-        query = select(t.orders.c.id, t.orders.c.partner_id).where(t.orders.c.id == order_id)
-        found = tx.execute(query).one_or_none()
-        if found is None or (partner_id is not None and found.partner_id != partner_id):
+        found = find_order_owner(tx, order_id)
+        if found is None or (partner_id is not None and found["partner_id"] != partner_id):
             raise RefusedError("not_found", "there is no such order")
-        _load(ws, [found.id])
-        dossier = ws.dossier(found.id)
+        _load(ws, [order_id])
+        dossier = ws.dossier(order_id)
         _cancel(ws, dossier, actor=actor, why=why)
         ws.keep(dossier)
         write_workspace(ws)
@@ -127,12 +126,8 @@ def replan_orders(hub: Hub, order_ids: Iterable[int], *, actor: str) -> int:
 
 def cured_by(hub: Hub, codes: Iterable[str], *, account_id: int | None = None, limit: int = 1000) -> list[int]:
     """Orders with an open exception of these codes: what a new listing or new stock may cure."""
-    x = t.exceptions
-    query = select(x.c.order_id).where(x.c.state != "resolved", x.c.code.in_(sorted(codes)), x.c.order_id.is_not(None))
-    if account_id is not None:
-        query = query.where(x.c.account_id == account_id)
     with hub.read() as tx:
-        return list(tx.execute(query.order_by(x.c.id).limit(limit)).scalars())
+        return list_curable_orders(tx, codes, account_id=account_id, limit=limit)
 
 
 def assign(hub: Hub, exception_id: int, assignee: str, *, actor: str) -> None:
@@ -149,10 +144,9 @@ def snooze(hub: Hub, exception_id: int, until: datetime | None, *, actor: str) -
 
 def wake_snoozed(hub: Hub) -> int:
     """Open again what was snoozed until now."""
-    x = t.exceptions
-    where = (x.c.state == "snoozed", x.c.snoozed_until <= hub.now())
+    now = hub.now()
     with hub.write() as tx:
-        return tx.execute(update(x).where(*where).values(state="open", snoozed_until=None)).rowcount
+        return wake_exceptions(tx, now=now)
 
 
 def _review_order(
@@ -285,21 +279,20 @@ def _load(ws: Workspace, order_ids: Iterable[int]) -> None:
 
 
 def _open_row(ws: Workspace, exception_id: int) -> Row:
-    query = select(t.exceptions).where(t.exceptions.c.id == exception_id)
-    found = rows_of(ws.tx, query)
-    if not found:
+    found = find_exception(ws.tx, exception_id)
+    if found is None:
         raise RefusedError("not_found", "there is no such exception")
-    if found[0]["order_id"] is not None:
-        _load(ws, [found[0]["order_id"]])  # the order's lock comes first, as everywhere
-    rows = rows_of(ws.tx, query.with_for_update())
-    if rows[0]["state"] == "resolved":
-        raise RefusedError("already_resolved", f"resolved by {rows[0]['resolved_by']}")
-    return rows[0]
+    if found["order_id"] is not None:
+        _load(ws, [found["order_id"]])  # the order's lock comes first, as everywhere
+    row = lock_exception(ws.tx, exception_id)
+    if row["state"] == "resolved":
+        raise RefusedError("already_resolved", f"resolved by {row['resolved_by']}")
+    return row
 
 
 def _resolve(ws: Workspace, row: Row, actor: str, how: str) -> None:
     values: dict[str, Any] = {"state": "resolved", "resolved_at": ws.now, "resolved_by": actor, "resolution": how}
-    ws.tx.execute(update(t.exceptions).where(t.exceptions.c.id == row["id"]).values(values))
+    save_exception(ws.tx, row["id"], values)
 
 
 def _set(hub: Hub, exception_id: int, values: dict[str, Any], actor: str, kind: str) -> None:
@@ -308,7 +301,7 @@ def _set(hub: Hub, exception_id: int, values: dict[str, Any], actor: str, kind: 
         ws = open_workspace(hub, tx, hub.clock())
         row = _open_row(ws, exception_id)
         if row["order_id"] is None:
-            tx.execute(update(t.exceptions).where(t.exceptions.c.id == exception_id).values(values))
+            save_exception(tx, exception_id, values)
             return
         dossier = ws.dossier(row["order_id"])
         dossier.exceptions[exception_id] |= values

@@ -7,14 +7,17 @@ from datetime import timedelta
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
-from sqlalchemy import select
 
 from connectors._channel import Document
 from connectors._channel import Session as ChannelSession
 from domain.errors import ConfigError
 from outbound._warehouse import Session as WarehouseSession
-from storage import tables as t
-from storage.directory import ACCOUNT_SETTINGS, WAREHOUSE_SETTINGS
+from storage.directory import (
+    ACCOUNT_SETTINGS,
+    WAREHOUSE_SETTINGS,
+    load_account_settings,
+    load_warehouse_settings,
+)
 from storage.inbox import known_versions
 from storage.times import moment, span
 from wire.budget import Budget
@@ -73,9 +76,10 @@ def _opened(hub: Hub, what: str, row_id: int, stamp: int, kind: type[BaseModel],
     known = hub.memory.get(key)
     if known is not None and known[0] == stamp:
         return known[1], known[2]
-    table, place = (t.accounts, ACCOUNT_SETTINGS) if what == "account" else (t.warehouses, WAREHOUSE_SETTINGS)
+    of_account = what == "account"
+    place = ACCOUNT_SETTINGS if of_account else WAREHOUSE_SETTINGS
     with hub.read() as tx:
-        sealed = tx.execute(select(table.c.settings).where(table.c.id == row_id)).scalar_one()
+        sealed = load_account_settings(tx, row_id) if of_account else load_warehouse_settings(tx, row_id)
     values = hub.vault.open_json(place, row_id, sealed)
     check_settings(kind, values, key)
     settings = kind.model_validate(values)

@@ -9,10 +9,10 @@ from datetime import timedelta
 
 from domain.errors import ConfigError, HubError, RetryableError
 from domain.states import FULFILMENT, may_move
-from storage import tables as t
 from storage.directory import set_account_state, set_warehouse_state
+from storage.exceptions import put_exceptions
 from storage.outbox import reply_place
-from storage.rows import Row, insert_missing
+from storage.rows import Row
 from storage.times import micros, span
 from wire.retry import next_attempt_at
 
@@ -211,4 +211,4 @@ def _stop_target(ws: Workspace, row: Row, error: ConfigError) -> None:
     if stopped:
         subject = f"{row['target_kind']}:{row['target_id']}"
         detail = {"name": name, "code": error.code, "detail": error.detail}
-        insert_missing(ws.tx, t.exceptions, [exception_row(ws, "connection_stopped", subject, detail)])
+        put_exceptions(ws.tx, [exception_row(ws, "connection_stopped", subject, detail)])

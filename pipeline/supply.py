@@ -5,18 +5,18 @@ orders whose exceptions the change may cure are checked and decided again."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, delete, not_, or_, select, tuple_
+from sqlalchemy import Connection
 
 from domain.errors import MappingError, RefusedError
 from normalizer.readers import as_bool, read_time
 from storage import directory as stored
-from storage import tables as t
-from storage.directory import lock_stock
-from storage.rows import Row, chunks, insert_missing, update_rows
+from storage.orders import list_waiting_for_listings, list_waiting_for_stock
+from storage.rows import Row, chunks
+from storage.stock import lock_stock, put_missing_stock, save_stock_entries
 from storage.times import micros
 from wire.strict_json import parse_value
 
@@ -48,7 +48,7 @@ def put_listings_text(hub: Hub, body: bytes, *, actor: str) -> dict[str, Any]:
             raise RefusedError("not_found", "there is no such account")
         now, account_id = hub.now(), found[0]
         stored.put_listings(tx, [row | {"account_id": account_id, "updated_at": now} for row in _sorted(rows)])
-        removed = _drop_others(tx, account_id, rows)
+        removed = stored.delete_other_listings(tx, account_id, rows)
     return {"stored": len(rows), "removed": removed, "replanned": replan_listed(hub, account_id, skus, actor=actor)}
 
 
@@ -68,9 +68,7 @@ def put_stock_text(hub: Hub, body: bytes, *, actor: str) -> dict[str, Any]:
         now, warehouse_id = hub.now(), found[0]
         if as_of is not None and as_of > now + 300_000_000:
             raise MappingError("time", "as_of is in the future", path="as_of")
-        insert_missing(
-            tx, t.stock, [_empty(warehouse_id, row["sku"]) for row in sorted(rows, key=lambda row: row["sku"])]
-        )
+        put_missing_stock(tx, [_empty(warehouse_id, row["sku"]) for row in sorted(rows, key=lambda row: row["sku"])])
         known = lock_stock(tx, [row["sku"] for row in rows])
         fresh, stale = [], []
         for row in rows:
@@ -79,7 +77,7 @@ def put_stock_text(hub: Hub, body: bytes, *, actor: str) -> dict[str, Any]:
                 stale.append(row["sku"])
                 continue
             fresh.append(old | row | {"source_time": as_of or now, "updated_at": now})
-        update_rows(tx, t.stock, fresh, ("on_hand", "buffer", "backorder", "source_time", "updated_at"))
+        save_stock_entries(tx, fresh)
     replanned = replan_stocked(hub, [row["sku"] for row in fresh], actor=actor)
     return {"stored": len(fresh), "stale": stale, "replanned": replanned}
 
@@ -103,69 +101,42 @@ def put_bundle_text(hub: Hub, body: bytes, *, actor: str) -> dict[str, Any]:
 
 def replan_listed(hub: Hub, account_id: int, external_skus: Sequence[str], *, actor: str) -> int:
     """Check and decide again the account's orders that waited for a mapping of these source SKUs; returns how many."""
-    ids = _waiting(hub, _LISTING_CODES, account_id, t.order_lines.c.external_sku.in_, sorted(set(external_skus)))
-    return replan_orders(hub, ids, actor=actor)
+
+    def page(tx: Connection, chunk: Sequence[str], after: tuple[int, int]) -> list[Row]:
+        return list_waiting_for_listings(tx, _LISTING_CODES, chunk, account_id=account_id, after=after, limit=_PAGE)
+
+    return replan_orders(hub, _waiting(hub, page, sorted(set(external_skus))), actor=actor)
 
 
 def replan_stocked(hub: Hub, skus: Sequence[str], *, actor: str) -> int:
     """Check and decide again the orders that waited for stock of these SKUs; returns how many."""
-    return replan_orders(hub, _waiting_for_skus(hub, skus), actor=actor)
+
+    def page(tx: Connection, chunk: Sequence[str], after: tuple[int, int]) -> list[Row]:
+        return list_waiting_for_stock(tx, _STOCK_CODES, chunk, after=after, limit=_PAGE)
+
+    return replan_orders(hub, _waiting(hub, page, sorted(skus)), actor=actor)
 
 
-def _drop_others(tx: Connection, account_id: int, rows: Sequence[Row]) -> int:
-    """Take away what these source SKUs were mapped to besides `rows`."""
-    x, removed = t.listings, 0
-    for chunk in chunks(_sorted(rows), 200):
-        skus = {row["external_sku"] for row in chunk}
-        where = (x.c.account_id == account_id, x.c.external_sku.in_(sorted(skus)))
-        given = [(row["external_sku"], row["sku"]) for row in rows if row["external_sku"] in skus]
-        kept = tuple_(x.c.external_sku, x.c.sku).in_(given)
-        removed += tx.execute(delete(x).where(*where, not_(kept))).rowcount
-    return removed
+_Page = Callable[[Connection, Sequence[str], tuple[int, int]], list[Row]]
 
 
-def _waiting_for_skus(hub: Hub, skus: Sequence[str]) -> list[int]:
-    """Orders out of stock with one of these SKUs, or with a bundle, or with goods not mapped yet."""
-    lines = t.order_lines
-    return _waiting(
-        hub,
-        _STOCK_CODES,
-        None,
-        lambda chunk: or_(lines.c.sku.in_(chunk), lines.c.components.is_not(None), lines.c.sku == ""),
-        sorted(skus),
-    )
-
-
-def _waiting(
-    hub: Hub, codes: Iterable[str], account_id: int | None, concerned: Callable[[Any], Any], values: Sequence[str]
-) -> list[int]:
-    """Orders with an open exception of these codes and a line that is concerned; walked by keyset, bounded."""
+def _waiting(hub: Hub, page: _Page, values: Sequence[str]) -> list[int]:
+    """Orders that wait for one of these values; walked by keyset, bounded."""
     found: set[int] = set()
     for chunk in chunks(values):
-        found.update(_walk(hub, codes, account_id, concerned(chunk)))
+        found.update(_walk(hub, page, chunk))
     return sorted(found)
 
 
-def _walk(hub: Hub, codes: Iterable[str], account_id: int | None, concerned: Any) -> Iterator[int]:
-    x, lines = t.exceptions, t.order_lines
+def _walk(hub: Hub, page: _Page, chunk: Sequence[str]) -> Iterator[int]:
     after = (0, 0)
-    where = [x.c.state.in_(("open", "snoozed")), x.c.code.in_(sorted(codes)), x.c.order_id.is_not(None), concerned]
-    if account_id is not None:
-        where.append(x.c.account_id == account_id)
     for _ in range(_PAGES):
-        query = (
-            select(x.c.id, lines.c.line, x.c.order_id)
-            .join(lines, and_(lines.c.order_id == x.c.order_id))
-            .where(*where, tuple_(x.c.id, lines.c.line) > tuple_(*after))
-            .order_by(x.c.id, lines.c.line)
-            .limit(_PAGE)
-        )
         with hub.read() as tx:
-            rows = tx.execute(query).all()
-        yield from (row.order_id for row in rows)
+            rows = page(tx, chunk, after)
+        yield from (row["order_id"] for row in rows)
         if len(rows) < _PAGE:
             return
-        after = (rows[-1].id, rows[-1].line)
+        after = (rows[-1]["id"], rows[-1]["line"])
 
 
 def _listing(entry: Mapping[str, Any], path: str) -> Row:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-
-from sqlalchemy import select
+from collections.abc import Mapping
 
 from domain.order import Parcel, ShippingNews
 from domain.states import FULFILMENT, may_move
-from storage import tables as t
-from storage.rows import Row, chunks
+from storage.rows import Row
 from storage.times import maybe_micros
 
 from .dossier import Dossier
@@ -22,25 +19,6 @@ _PROGRESS = frozenset({"accepted", "picking"})
 _GONE = frozenset({"cancelled"})
 _ENDED = frozenset({"cancelled", "shipped", "delivered"})
 _LONGEST_NUMBER = 100
-
-
-def find_fulfilments(ws: Workspace, codes: Iterable[str]) -> dict[str, int]:
-    """Order ids by fulfilment code, for the codes we know."""
-    found: dict[str, int] = {}
-    for chunk in chunks(sorted(set(codes))):
-        query = select(t.fulfilments.c.code, t.fulfilments.c.order_id).where(t.fulfilments.c.code.in_(chunk))
-        found |= {row[0]: row[1] for row in ws.tx.execute(query)}
-    return found
-
-
-def tracking_owners(ws: Workspace, numbers: Iterable[str]) -> dict[str, set[int]]:
-    """Which orders already have a package with these tracking numbers."""
-    owners: dict[str, set[int]] = {}
-    for chunk in chunks(sorted(set(numbers))):
-        query = select(t.packages.c.tracking, t.packages.c.order_id).where(t.packages.c.tracking.in_(chunk))
-        for tracking, order_id in ws.tx.execute(query):
-            owners.setdefault(tracking, set()).add(order_id)
-    return owners
 
 
 def take_news(ws: Workspace, dossier: Dossier, news: ShippingNews, owners: Mapping[str, set[int]]) -> None:

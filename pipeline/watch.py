@@ -7,14 +7,12 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from sqlalchemy import select, update
-
 from domain.errors import HubError, RefusedError
 from outbound._warehouse import StockLevel
-from storage import tables as t
-from storage.directory import stock_skus
+from storage.fulfilments import claim_news_due
 from storage.inbox import Arrival, put_arrivals
-from storage.rows import Row, rows_of, update_rows
+from storage.rows import Row
+from storage.stock import claim_stock_due, list_stock_skus, lock_warehouse_stock, save_stock_levels
 from storage.times import micros
 
 from .bootstrap import Hub, outside
@@ -32,14 +30,10 @@ def watch_news(hub: Hub, *, pool: ThreadPoolExecutor) -> int:
     """Ask about fulfilments whose news is due; what comes is stored like a callback. A warehouse that once said yes and now
     knows nothing of it is told to a person. Returns documents stored."""
     now = hub.now()
-    f = t.fulfilments
     again = now + round(hub.settings.news_seconds * 1_000_000)
     with hub.write() as tx:
         directory = read_directory(hub, tx)
-        columns = (f.c.id, f.c.order_id, f.c.code, f.c.warehouse_id, f.c.warehouse_ref)
-        query = select(*columns).where(f.c.news_due_at <= now)
-        rows = rows_of(tx, query.order_by(f.c.news_due_at).limit(_BATCH).with_for_update(skip_locked=True))
-        update_rows(tx, f, [row | {"news_due_at": again} for row in rows], ("news_due_at",))
+        rows = claim_news_due(tx, now=now, again=again, limit=_BATCH)
     asked = [(row, directory.targets[row["warehouse_id"]]) for row in rows]
     bodies = list(pool.map(lambda item: _ask(hub, *item), asked)) if asked else []
     arrivals = [
@@ -103,14 +97,11 @@ def _store_callbacks(hub: Hub, arrivals: Sequence[Arrival]) -> list[bool | Excep
 def watch_stock(hub: Hub, *, pool: ThreadPoolExecutor) -> int:
     """Read stock levels of warehouses that are due; returns how many rows were brought up to date."""
     now = hub.now()
-    w = t.warehouses
     again = now + round(hub.settings.stock_seconds * 1_000_000)
     with hub.write() as tx:
         directory = read_directory(hub, tx)
-        due = select(w.c.id).where(w.c.enabled, w.c.state == "active", w.c.stock_due_at <= now)
-        ids = list(tx.execute(due.with_for_update(skip_locked=True)).scalars())
-        tx.execute(update(w).where(w.c.id.in_(ids)).values(stock_due_at=again))
-        wanted = {warehouse_id: stock_skus(tx, warehouse_id) for warehouse_id in ids}
+        ids = claim_stock_due(tx, now=now, again=again)
+        wanted = {warehouse_id: list_stock_skus(tx, warehouse_id) for warehouse_id in ids}
     work = [(directory.targets[warehouse_id], skus) for warehouse_id, skus in wanted.items() if skus]
     return sum(pool.map(partial(_take_stock, hub), work)) if work else 0
 
@@ -132,11 +123,9 @@ def put_stock_levels(hub: Hub, warehouse_id: int, levels: tuple[StockLevel, ...]
     """Write a snapshot, and look again at orders that waited for what came. An older snapshot never overwrites a newer one,
     and one asked for before our own last movement says nothing about now."""
     told = {level.sku: level for level in levels}
-    s = t.stock
     with hub.write() as tx:
         now = micros(hub.clock())
-        where = (s.c.warehouse_id == warehouse_id, s.c.sku.in_(sorted(told)))
-        rows = rows_of(tx, select(s).where(*where).order_by(s.c.sku).with_for_update())
+        rows = lock_warehouse_stock(tx, warehouse_id, told)
         fresh = [
             row
             | {
@@ -147,7 +136,7 @@ def put_stock_levels(hub: Hub, warehouse_id: int, levels: tuple[StockLevel, ...]
             for row in rows
             if row["source_time"] < source_time and row["moved_at"] < source_time
         ]
-        update_rows(tx, s, fresh, ("on_hand", "source_time", "updated_at"))
+        save_stock_levels(tx, fresh)
         before = {row["sku"]: row["on_hand"] for row in rows}
     more = [row["sku"] for row in fresh if row["on_hand"] > before[row["sku"]]]
     if more:

@@ -10,13 +10,15 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, select, tuple_, update
+from sqlalchemy import Connection
 
 from domain.facts import Bundle, Facts, Listing
-from storage import tables as t
-from storage.directory import add_stock, load_bundles, load_listings, lock_stock
+from storage import orders as stored
+from storage.directory import load_bundles, load_listings
+from storage.exceptions import point_exceptions, put_exceptions
 from storage.locks import lock_identities
-from storage.rows import Row, chunks, insert_missing, update_rows
+from storage.rows import Row
+from storage.stock import add_stock, lock_stock, save_stock_moves
 from storage.times import micros, span
 
 from .bootstrap import Hub
@@ -155,14 +157,9 @@ def find_orders(ws: Workspace, keys: Iterable[tuple[int, str]], also: Iterable[i
     all at once, because locks are taken in one order."""
     keys = sorted(set(keys))
     lock_identities(ws.tx, keys)
-    identity = tuple_(t.orders.c.account_id, t.orders.c.external_id)
-    marks = tuple_(t.tombstones.c.account_id, t.tombstones.c.external_id)
-    ids = list(also)
-    for chunk in chunks(keys, 400):
-        ids += ws.tx.execute(select(t.orders.c.id).where(identity.in_(chunk))).scalars()
-        rows = ws.tx.execute(select(t.tombstones.c.account_id, t.tombstones.c.external_id).where(marks.in_(chunk)))
-        ws.tombstones |= {(row[0], row[1]) for row in rows}
-    load_orders(ws, ids)
+    found = stored.find_orders(ws.tx, keys)
+    ws.tombstones |= stored.find_tombstones(ws.tx, keys)
+    load_orders(ws, [*also, *found])
 
 
 def load_goods(ws: Workspace, wanted: Iterable[tuple[int, str]], skus: Iterable[str] = ()) -> None:
@@ -197,14 +194,7 @@ def load_goods(ws: Workspace, wanted: Iterable[tuple[int, str]], skus: Iterable[
 
 def count_buyers(ws: Workspace, buyers: Iterable[tuple[int, bytes]]) -> None:
     """How many orders these buyers (account id, buyer hash) placed in the last 24 hours."""
-    keys = tuple_(t.orders.c.account_id, t.orders.c.buyer_hash)
-    for chunk in chunks(sorted(set(buyers)), 400):
-        query = (
-            select(t.orders.c.account_id, t.orders.c.buyer_hash, func.count())
-            .where(and_(keys.in_(chunk), t.orders.c.placed_at > ws.now - _DAY))
-            .group_by(t.orders.c.account_id, t.orders.c.buyer_hash)
-        )
-        ws.buyers |= {(row[0], bytes(row[1])): row[2] for row in ws.tx.execute(query)}
+    ws.buyers |= stored.count_buyers(ws.tx, buyers, since=ws.now - _DAY)
 
 
 def write_workspace(ws: Workspace) -> None:
@@ -212,12 +202,9 @@ def write_workspace(ws: Workspace) -> None:
     pairs = [(dossier, ws.before.get(order_id)) for order_id, dossier in sorted(ws.dossiers.items())]
     write_dossiers(ws.tx, ws.hub.vault, pairs, ws.now)
     _write_stock(ws)
-    insert_missing(ws.tx, t.exceptions, ws.loose)
-    x = t.exceptions
-    for row in ws.loose:
-        # The same fault in a newer version of the document: the open exception points at what came last.
-        where = (x.c.subject == row["subject"], x.c.code == row["code"], x.c.state != "resolved", x.c.id != row["id"])
-        ws.tx.execute(update(x).where(*where).values(inbox_id=row["inbox_id"]))
+    put_exceptions(ws.tx, ws.loose)
+    # The same fault in a newer version of a document: the open exception points at what came last.
+    point_exceptions(ws.tx, ws.loose)
 
 
 def exception_row(ws: Workspace, code: str, subject: str, detail: Mapping[str, Any], **places: int | None) -> Row:
@@ -244,7 +231,7 @@ def _write_stock(ws: Workspace) -> None:
     fresh = [row for row in rows if row.pop("missing", False)]
     add_stock(ws.tx, fresh)
     kept = [row for row in rows if row not in fresh]
-    update_rows(ws.tx, t.stock, kept, ("on_hand", "reserved", "moved_at", "updated_at"))
+    save_stock_moves(ws.tx, kept)
 
 
 def _empty_stock(warehouse_id: int, sku: str) -> Row:

@@ -11,10 +11,11 @@ from types import MappingProxyType
 from typing import Any
 
 from domain.decision import TraceStep
-from rules.conditions import read_value
-from rules.fields import FIELDS, Field, Kind
-from rules.regions import build_cover, country_of, covers
-from rules.ruleset import Condition, Look, Phase, Step, Test
+
+from .conditions import read_value
+from .fields import FIELDS, Field, Kind
+from .regions import build_cover, country_of, covers
+from .ruleset import Condition, Look, Phase, Step, Test
 
 Lists = Mapping[str, frozenset[str]]
 Get = Callable[[Any], Any]

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from rules.fields import FIELDS, OPERATORS, Field, Kind
-from rules.regions import is_region
+from .fields import FIELDS, OPERATORS, Field, Kind
+from .regions import is_region
 
 MAX_CONDITIONS = 5_000
 MAX_DEPTH = 16

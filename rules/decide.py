@@ -15,8 +15,9 @@ from collections.abc import Sequence
 from domain.decision import Decision, Hold, Part, TraceStep
 from domain.facts import Facts, WarehouseInfo
 from domain.order import Order
-from rules.routing import Plan, plan_route
-from rules.ruleset import Routing, Rule, Ruleset
+
+from .routing import Plan, plan_route
+from .ruleset import Routing, Rule, Ruleset
 
 NO_WAREHOUSE = "no_warehouse"
 

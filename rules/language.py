@@ -20,9 +20,10 @@ from jsonschema import Draft202012Validator
 
 from domain.decision import Hold
 from domain.errors import RefusedError
-from rules.compiler import Lists, compile_step, compile_tree
-from rules.conditions import INTEGER_LIMIT, MAX_FAULTS, Fault, Survey, survey_tree
-from rules.ruleset import Condition, Phase, Route, Routing, Rule, Ruleset
+
+from .compiler import Lists, compile_step, compile_tree
+from .conditions import INTEGER_LIMIT, MAX_FAULTS, Fault, Survey, survey_tree
+from .ruleset import Condition, Phase, Route, Routing, Rule, Ruleset
 
 MAX_BYTES = 4 * 1024 * 1024
 MAX_RULES = 500

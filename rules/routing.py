@@ -21,8 +21,9 @@ from typing import NamedTuple
 from domain.decision import PartLine, TraceStep
 from domain.facts import Facts, WarehouseInfo
 from domain.order import Line, Order
-from rules.regions import NEARNESS, build_cover, country_of, covers, nearness
-from rules.ruleset import Route, Routing
+
+from .regions import NEARNESS, build_cover, country_of, covers, nearness
+from .ruleset import Route, Routing
 
 EXACT_SETS = 1_000
 _EXACT_CELLS = 400_000

@@ -15,7 +15,7 @@ from sqlalchemy.pool import QueuePool
 from domain.errors import ConfigError
 
 _SQLITE_FIXED = (3, 51, 3)
-_BUSY_MS = 30_000
+_BUSY_SECONDS = 30
 _READ_ONLY = "hub_read"
 
 
@@ -69,13 +69,12 @@ def _open_sqlite(url: str, pool: int) -> Engine:
         poolclass=QueuePool,
         pool_size=pool,
         max_overflow=pool,
-        connect_args={"check_same_thread": False, "timeout": _BUSY_MS / 1000, "isolation_level": None},
+        connect_args={"check_same_thread": False, "timeout": _BUSY_SECONDS, "isolation_level": None},
     )
 
     @event.listens_for(engine, "connect")
     def _connect(connection: Any, _record: Any) -> None:
         cursor = connection.cursor()
-        cursor.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
         cursor.execute("PRAGMA journal_mode=WAL")
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute("PRAGMA foreign_keys=ON")
@@ -99,7 +98,7 @@ def _open_postgresql(url: str, pool: int) -> Engine:
     def _posture(connection: Any, _record: Any) -> None:
         with connection.cursor() as cursor:
             for name in ("fsync", "synchronous_commit", "full_page_writes"):
-                value = cursor.execute(f"SHOW {name}").fetchone()[0]
+                value = cursor.execute("SELECT current_setting(%s)", (name,)).fetchone()[0]
                 if value == "off" and not _is_throwaway(url):
                     raise ConfigError("database", f"PostgreSQL runs with {name}=off: acknowledged orders could be lost")
         connection.rollback()

@@ -1,4 +1,4 @@
-"""Accounts, warehouses, partners, keys, listings, bundles, rulesets: what an operator configures. Settings with secrets
+"""Accounts, warehouses, partners, listings, bundles: what an operator configures. Settings with secrets
 are sealed; everything else is readable."""
 
 from __future__ import annotations
@@ -7,10 +7,10 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, func, select, tuple_, update
+from sqlalchemy import Connection, delete, func, not_, select, tuple_, update
 
-from .rows import Row, chunks, dialect_insert, insert_rows, rows_of, upsert_rows
-from .tables import accounts, api_keys, bundles, listings, partners, rulesets, stock, warehouses
+from .rows import Row, chunks, insert_rows, rows_of, upsert_rows
+from .tables import accounts, bundles, listings, partners, rulesets, warehouses
 from .vault import Vault
 
 # Asked in every transaction: built once, because building it costs more than running it.
@@ -41,6 +41,16 @@ def load_partners(tx: Connection) -> list[Row]:
     return [
         row | {"options": json.loads(row["options"])} for row in rows_of(tx, select(partners).order_by(partners.c.id))
     ]
+
+
+def load_account_settings(tx: Connection, account_id: int) -> bytes:
+    """The sealed settings of an account that is there."""
+    return bytes(tx.execute(select(accounts.c.settings).where(accounts.c.id == account_id)).scalar_one())
+
+
+def load_warehouse_settings(tx: Connection, warehouse_id: int) -> bytes:
+    """The sealed settings of a warehouse that is there."""
+    return bytes(tx.execute(select(warehouses.c.settings).where(warehouses.c.id == warehouse_id)).scalar_one())
 
 
 def put_account(tx: Connection, vault: Vault, row: Row, secret: Mapping[str, Any]) -> None:
@@ -81,22 +91,6 @@ def set_warehouse_state(tx: Connection, warehouse_id: int, state: str, reason: s
     )
 
 
-def put_key(tx: Connection, row: Row) -> None:
-    """Store an API key by its keyed hash; the same hash again changes name, scope and partner."""
-    found = tx.execute(select(api_keys.c.id).where(api_keys.c.key_hash == row["key_hash"])).scalar()
-    if found is None:
-        insert_rows(tx, api_keys, [row])
-    else:
-        values = {name: row[name] for name in ("name", "scope", "partner_id", "revoked_at")}
-        tx.execute(update(api_keys).where(api_keys.c.id == found).values(values))
-
-
-def find_key(tx: Connection, key_hash: bytes) -> Row | None:
-    """The key with this hash if it is not revoked."""
-    rows = rows_of(tx, select(api_keys).where(api_keys.c.key_hash == key_hash, api_keys.c.revoked_at.is_(None)))
-    return rows[0] if rows else None
-
-
 def load_listings(tx: Connection, wanted: Iterable[tuple[int, str]]) -> dict[tuple[int, str], list[Row]]:
     """Listings by (account id, source SKU)."""
     found: dict[tuple[int, str], list[Row]] = {}
@@ -109,6 +103,18 @@ def load_listings(tx: Connection, wanted: Iterable[tuple[int, str]]) -> dict[tup
 
 def put_listings(tx: Connection, rows: Sequence[Row]) -> None:
     upsert_rows(tx, listings, rows)
+
+
+def delete_other_listings(tx: Connection, account_id: int, rows: Sequence[Row]) -> int:
+    """Take away what the source SKUs of `rows` (external_sku, sku) were mapped to besides; returns how many listings."""
+    x, removed = listings, 0
+    for chunk in chunks(sorted(rows, key=lambda row: (row["external_sku"], row["sku"])), 200):
+        skus = {row["external_sku"] for row in chunk}
+        where = (x.c.account_id == account_id, x.c.external_sku.in_(sorted(skus)))
+        given = [(row["external_sku"], row["sku"]) for row in rows if row["external_sku"] in skus]
+        kept = tuple_(x.c.external_sku, x.c.sku).in_(given)
+        removed += tx.execute(delete(x).where(*where, not_(kept))).rowcount
+    return removed
 
 
 def load_bundles(tx: Connection, skus: Iterable[str]) -> dict[str, tuple[int, list[list[Any]]]]:
@@ -126,40 +132,6 @@ def put_bundle(tx: Connection, sku: str, components: Sequence[tuple[str, int]], 
     version, current = load_bundles(tx, [sku]).get(sku, (0, []))
     if json.dumps(current) != text:
         insert_rows(tx, bundles, [{"sku": sku, "version": version + 1, "components": text, "created_at": now}])
-
-
-def lock_stock(tx: Connection, skus: Iterable[str]) -> dict[tuple[int, str], Row]:
-    """Stock rows of these SKUs, locked in one order everywhere (SKU, warehouse) until the transaction ends."""
-    found: dict[tuple[int, str], Row] = {}
-    for chunk in chunks(sorted(set(skus))):
-        query = (
-            select(stock).where(stock.c.sku.in_(chunk)).order_by(stock.c.sku, stock.c.warehouse_id).with_for_update()
-        )
-        found |= {(row["warehouse_id"], row["sku"]): row for row in rows_of(tx, query)}
-    return found
-
-
-def add_stock(tx: Connection, rows: Sequence[Row]) -> None:
-    """Make stock rows; one that somebody else made meanwhile takes our units on top of its own."""
-    if rows:
-        statement = dialect_insert(tx, stock)
-        told = statement.excluded
-        more = {"on_hand": stock.c.on_hand + told.on_hand, "reserved": stock.c.reserved + told.reserved}
-        tx.execute(statement.on_conflict_do_update(index_elements=["warehouse_id", "sku"], set_=more), rows)
-
-
-def stock_skus(tx: Connection, warehouse_id: int) -> list[str]:
-    """Every SKU a warehouse is known to hold."""
-    return list(
-        tx.execute(select(stock.c.sku).where(stock.c.warehouse_id == warehouse_id).order_by(stock.c.sku)).scalars()
-    )
-
-
-def armed_ruleset(tx: Connection) -> Row | None:
-    rows = rows_of(
-        tx, select(rulesets).where(rulesets.c.state == "armed").order_by(rulesets.c.armed_at.desc()).limit(1)
-    )
-    return rows[0] if rows else None
 
 
 def directory_stamp(tx: Connection) -> tuple[int, ...]:

@@ -124,9 +124,17 @@ def settle_documents(tx: Connection, rows: Sequence[Row]) -> None:
 
 
 def known_versions(tx: Connection, account_id: int, ids: Sequence[str]) -> dict[str, tuple[str, int]]:
-    """Version and arrival time (µs) of the latest stored order document of each id."""
+    """Version and arrival time (µs) of the latest stored order document of each id. One that could not be read is not known:
+    the source may answer better next time."""
     latest = _latest_rows(tx, {("account", account_id, "order", external_id) for external_id in ids})
-    return {row["external_id"]: (row["version"], row["received_at"]) for row in latest}
+    return {row["external_id"]: (row["version"], row["received_at"]) for row in latest if row["state"] != "exception"}
+
+
+def find_latest(tx: Connection, source_kind: str, source_id: int, kind: str, external_id: str) -> Row:
+    """id, state and order_id of the latest version of a document that is stored."""
+    where = (inbox.c.source_kind == source_kind, inbox.c.source_id == source_id, inbox.c.kind == kind)
+    query = select(inbox.c.id, inbox.c.state, inbox.c.order_id).where(*where, inbox.c.external_id == external_id)
+    return rows_of(tx, query.order_by(inbox.c.seq.desc()).limit(1))[0]
 
 
 def versions_of(tx: Connection, source_kind: str, source_id: int, kind: str, external_id: str) -> list[Row]:
@@ -188,7 +196,7 @@ def _latest_rows(tx: Connection, keys: set[tuple[str, int, str, str]]) -> list[R
             )
             columns = (inbox.c.source_kind, inbox.c.source_id, inbox.c.kind, inbox.c.external_id, inbox.c.seq)
             query = (
-                select(*columns, inbox.c.body_hash, inbox.c.version, inbox.c.received_at)
+                select(*columns, inbox.c.body_hash, inbox.c.version, inbox.c.received_at, inbox.c.state)
                 .join(top, and_(inbox.c.external_id == top.c.external_id, inbox.c.seq == top.c.seq))
                 .where(inbox.c.source_kind == source_kind, inbox.c.source_id == source_id, inbox.c.kind == kind)
             )

@@ -10,6 +10,19 @@ from sqlalchemy import Column, Connection, Table, bindparam, delete, insert, sel
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import Update
 
+__all__ = [
+    "Row",
+    "Table",
+    "chunks",
+    "delete_rows",
+    "dialect_insert",
+    "insert_missing",
+    "insert_rows",
+    "load_rows",
+    "rows_of",
+    "update_rows",
+    "upsert_rows",
+]
 Row = dict[str, Any]
 _CHUNK = 500
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, select
 
-from .rows import insert_missing
+from .deliveries import put_delivery
 from .tables import deliveries
 
 _SOURCE = "console"
@@ -19,4 +19,4 @@ def find_ended(tx: Connection, sid: str) -> bool:
 
 def put_ended(tx: Connection, sid: str, until: int) -> None:
     """Remember until then (µs) that this session was ended; once is enough."""
-    insert_missing(tx, deliveries, [{"source": _SOURCE, "delivery_id": sid, "expires_at": until}])
+    put_delivery(tx, _SOURCE, sid, expires_at=until)

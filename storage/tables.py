@@ -295,7 +295,7 @@ order_lines = Table(
     Column("freight", Minor, nullable=False),
     Column("tax", Minor, nullable=False),
     Column("paid", Minor, nullable=False),
-    Column("weight_grams", Integer, nullable=False),
+    Column("weight_grams", Minor, nullable=False),
     _text("state"),
     Column("requires_shipping", Boolean, nullable=False),
     _text("components", null=True),

@@ -16,8 +16,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import httpx
-
 from . import graphql as g
 from .install import (
     USER,
@@ -38,7 +36,6 @@ __all__ = [
 START_SECONDS = 60.0
 STOP_SECONDS = 10.0
 PAGE = 100
-CALL_SECONDS = 30.0
 MOST_PAGES = 1000
 
 
@@ -154,7 +151,6 @@ class Shop:
         self._database = database
         self.admin_url, self.shop_url = f"{url}/admin-api", f"{url}/shop-api"
         self.token = ""
-        self._client = httpx.Client(timeout=CALL_SECONDS, trust_env=False)
 
     def __enter__(self) -> Self:
         return self
@@ -164,15 +160,12 @@ class Shop:
 
     def login(self) -> str:
         """Log in anew; the token is kept for our own calls and returned."""
-        data, self.token = g.call(
-            self._client, self.admin_url, g.LOGIN, {"user": self.user, "password": self.password}, ""
-        )
+        data, self.token = g.call(self.admin_url, g.LOGIN, {"user": self.user, "password": self.password}, "")
         g.unwrap(data, "login")
         return self.token
 
     def stop(self) -> None:
         """End the server and drop its database (its log stays); safe to call twice."""
-        self._client.close()
         if self.process.stdin is not None:
             with contextlib.suppress(OSError):
                 self.process.stdin.close()
@@ -186,7 +179,7 @@ class Shop:
 
     def admin(self, document: str, **variables: Any) -> Any:
         """`data` of one admin call. Raises ShopError for top-level errors; a union's error is left to `unwrap`."""
-        return g.call(self._client, self.admin_url, document, variables, self.token)[0]
+        return g.call(self.admin_url, document, variables, self.token)[0]
 
     def variants(self) -> list[Variant]:
         """What can be ordered. A SKU that the sample data gives to several variants is left out: it names nothing."""
@@ -212,7 +205,7 @@ class Shop:
         `settle=False` leaves the order in PaymentAuthorized. The note is a private order note (Vendure has no
         customer remark of its own). Raises ShopError for whatever the shop refuses.
         """
-        checkout = _Checkout(self._client, self.shop_url)
+        checkout = _Checkout(self.shop_url)
         for variant_id, quantity in lines:
             checkout.call("addItemToOrder", g.ADD_ITEM, id=variant_id, quantity=quantity)
         checkout.call("setCustomerForOrder", g.SET_CUSTOMER, input=_customer_input(customer))
@@ -307,12 +300,11 @@ class Shop:
 class _Checkout:
     """One guest: the token arrives with the first answer and must be sent ever after."""
 
-    client: httpx.Client
     url: str
     token: str = field(default="", repr=False)
 
     def call(self, name: str, document: str, **variables: Any) -> Any:
-        data, self.token = g.call(self.client, self.url, document, variables, self.token)
+        data, self.token = g.call(self.url, document, variables, self.token)
         return g.unwrap(data, name)
 
 

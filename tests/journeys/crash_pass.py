@@ -35,7 +35,6 @@ from pipeline.settings import Settings
 from pipeline.settle import settle
 from pipeline.watch import watch_news, watch_stock
 from storage.outbox import next_due
-from storage.times import micros
 from wire.client import Client
 
 from .crash_world import EARLY, LATE, World
@@ -284,10 +283,6 @@ class _Call(BaseHTTPRequestHandler):
 def later(seconds: float) -> Callable[[], datetime]:
     """A clock that is so much ahead."""
     return lambda: datetime.now(UTC) + timedelta(seconds=seconds)
-
-
-def now_micros() -> int:
-    return micros(datetime.now(UTC))
 
 
 def _warehouse(world: World, told: Mapping[str, Any]) -> dict[str, Any]:

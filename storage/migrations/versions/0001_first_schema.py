@@ -304,7 +304,7 @@ def upgrade() -> None:
         sa.Column("freight", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("tax", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("paid", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("weight_grams", sa.Integer(), nullable=False),
+        sa.Column("weight_grams", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("requires_shipping", sa.Boolean(), nullable=False),
         sa.Column("components", sa.Text(), nullable=True),
@@ -512,25 +512,39 @@ def upgrade() -> None:
     # ### end Alembic commands ###
 
     # A terminal state never revives, whoever writes: the last line of defence behind domain/states.py.
-    for table, column, terminal in (
-        ("fulfilments", "state", ("cancelled", "delivered")),
-        ("orders", "status", ("closed",)),
-    ):
-        _guard(table, column, terminal)
+    for statement in _SQLITE_GUARDS if op.get_bind().dialect.name == "sqlite" else _POSTGRESQL_GUARDS:
+        op.execute(statement)
 
 
-def _guard(table: str, column: str, terminal: tuple[str, ...]) -> None:
-    listed = ", ".join(f"'{state}'" for state in terminal)
-    name = f"{table}_terminal"
-    when = f"OLD.{column} IN ({listed}) AND NEW.{column} <> OLD.{column}"
-    if op.get_bind().dialect.name == "sqlite":
-        op.execute(
-            f"CREATE TRIGGER {name} BEFORE UPDATE OF {column} ON {table} WHEN {when} "
-            f"BEGIN SELECT RAISE(ABORT, 'terminal state'); END"
-        )
-        return
-    op.execute(
-        f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS "
-        f"$$ BEGIN IF {when} THEN RAISE EXCEPTION 'terminal state'; END IF; RETURN NEW; END $$"
-    )
-    op.execute(f"CREATE TRIGGER {name} BEFORE UPDATE OF {column} ON {table} FOR EACH ROW EXECUTE FUNCTION {name}()")
+_SQLITE_GUARDS = (
+    """
+    CREATE TRIGGER fulfilments_terminal BEFORE UPDATE OF state ON fulfilments
+    WHEN OLD.state IN ('cancelled', 'delivered') AND NEW.state <> OLD.state
+    BEGIN SELECT RAISE(ABORT, 'terminal state'); END
+    """,
+    """
+    CREATE TRIGGER orders_terminal BEFORE UPDATE OF status ON orders
+    WHEN OLD.status IN ('closed') AND NEW.status <> OLD.status
+    BEGIN SELECT RAISE(ABORT, 'terminal state'); END
+    """,
+)
+_POSTGRESQL_GUARDS = (
+    """
+    CREATE FUNCTION fulfilments_terminal() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    IF OLD.state IN ('cancelled', 'delivered') AND NEW.state <> OLD.state THEN RAISE EXCEPTION 'terminal state'; END IF;
+    RETURN NEW; END $$
+    """,
+    """
+    CREATE TRIGGER fulfilments_terminal BEFORE UPDATE OF state ON fulfilments
+    FOR EACH ROW EXECUTE FUNCTION fulfilments_terminal()
+    """,
+    """
+    CREATE FUNCTION orders_terminal() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    IF OLD.status IN ('closed') AND NEW.status <> OLD.status THEN RAISE EXCEPTION 'terminal state'; END IF;
+    RETURN NEW; END $$
+    """,
+    """
+    CREATE TRIGGER orders_terminal BEFORE UPDATE OF status ON orders
+    FOR EACH ROW EXECUTE FUNCTION orders_terminal()
+    """,
+)

@@ -1,0 +1,47 @@
+"""Fulfilments found by what a warehouse knows them by, and those whose turn has come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy import Connection, select, update
+
+from .rows import Row, chunks, rows_of, update_rows
+from .tables import fulfilments, packages
+
+
+def find_fulfilments(tx: Connection, codes: Iterable[str]) -> dict[str, int]:
+    """Order ids by fulfilment code, for the codes we know."""
+    found: dict[str, int] = {}
+    for chunk in chunks(sorted(set(codes))):
+        query = select(fulfilments.c.code, fulfilments.c.order_id).where(fulfilments.c.code.in_(chunk))
+        found |= {row[0]: row[1] for row in tx.execute(query)}
+    return found
+
+
+def find_tracking_owners(tx: Connection, numbers: Iterable[str]) -> dict[str, set[int]]:
+    """Which orders already have a package with these tracking numbers: order ids by number."""
+    owners: dict[str, set[int]] = {}
+    for chunk in chunks(sorted(set(numbers))):
+        query = select(packages.c.tracking, packages.c.order_id).where(packages.c.tracking.in_(chunk))
+        for tracking, order_id in tx.execute(query):
+            owners.setdefault(tracking, set()).add(order_id)
+    return owners
+
+
+def mark_pushing(tx: Connection, ids: Sequence[int], *, now: int) -> None:
+    """Those of these fulfilments that are ready are being pushed from now (µs) on."""
+    f = fulfilments
+    for chunk in chunks(ids):
+        tx.execute(update(f).where(f.c.id.in_(chunk), f.c.state == "ready").values(state="pushing", updated_at=now))
+
+
+def claim_news_due(tx: Connection, *, now: int, again: int, limit: int) -> list[Row]:
+    """Fulfilments that have been quiet for too long, the longest first; they are due next at `again` (times in µs). Rows of
+    id, order_id, code, warehouse_id, warehouse_ref."""
+    f = fulfilments
+    columns = (f.c.id, f.c.order_id, f.c.code, f.c.warehouse_id, f.c.warehouse_ref)
+    query = select(*columns).where(f.c.news_due_at <= now)
+    rows = rows_of(tx, query.order_by(f.c.news_due_at).limit(limit).with_for_update(skip_locked=True))
+    update_rows(tx, f, [row | {"news_due_at": again} for row in rows], ("news_due_at",))
+    return rows

@@ -1,0 +1,40 @@
+"""Hints: orders that a webhook named, to be read by the poll of their account. One row per (account, external id)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy import Connection, delete, select, update
+
+from .rows import insert_missing
+from .tables import hints
+
+
+def put_hints(tx: Connection, account_id: int, external_ids: Iterable[str], *, due_at: int) -> None:
+    """Remember orders to be read from `due_at` (µs) on; one that is hinted at already stays as it is."""
+    rows = [
+        {"account_id": account_id, "external_id": external_id, "due_at": due_at, "attempts": 0}
+        for external_id in external_ids
+    ]
+    insert_missing(tx, hints, rows)
+
+
+def list_due_hints(tx: Connection, account_id: int, *, now: int, limit: int) -> list[tuple[str, int]]:
+    """(external id, due_at in µs) of an account's hints that are due, the earliest first."""
+    h = hints
+    due = select(h.c.external_id, h.c.due_at).where(h.c.account_id == account_id, h.c.due_at <= now)
+    return [(row.external_id, row.due_at) for row in tx.execute(due.order_by(h.c.due_at).limit(limit))]
+
+
+def delete_hints(tx: Connection, account_id: int, external_ids: Sequence[str]) -> None:
+    """Forget hints that were followed."""
+    h = hints
+    tx.execute(delete(h).where(h.c.account_id == account_id, h.c.external_id.in_(external_ids)))
+
+
+def postpone_hints(tx: Connection, account_id: int, external_ids: Sequence[str], *, tries: int, due_at: int) -> None:
+    """Count one failed attempt more and try again at `due_at` (µs); after `tries` attempts a hint is given up."""
+    h = hints
+    mine, lost = h.c.account_id == account_id, h.c.external_id.in_(external_ids)
+    tx.execute(delete(h).where(mine, lost, h.c.attempts + 1 >= tries))
+    tx.execute(update(h).where(mine, lost).values(attempts=h.c.attempts + 1, due_at=due_at))

@@ -1,0 +1,92 @@
+"""Orders found by what a source knows them by, tombstones of those that must never be pushed, buyers, and orders that
+wait for goods."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, and_, func, or_, select, tuple_
+
+from .rows import Row, chunks, insert_missing, rows_of
+from .tables import exceptions, order_lines, orders, tombstones
+
+Identity = tuple[int, str]
+
+
+def find_orders(tx: Connection, identities: Iterable[Identity]) -> list[int]:
+    """Ids of the orders that exist of these (account id, external id)."""
+    identity = tuple_(orders.c.account_id, orders.c.external_id)
+    ids: list[int] = []
+    for chunk in chunks(sorted(set(identities)), 400):
+        ids += tx.execute(select(orders.c.id).where(identity.in_(chunk))).scalars()
+    return ids
+
+
+def find_tombstones(tx: Connection, identities: Iterable[Identity]) -> set[Identity]:
+    """Those of these (account id, external id) that were cancelled before they came."""
+    marks = tuple_(tombstones.c.account_id, tombstones.c.external_id)
+    found: set[Identity] = set()
+    for chunk in chunks(sorted(set(identities)), 400):
+        rows = tx.execute(select(tombstones.c.account_id, tombstones.c.external_id).where(marks.in_(chunk)))
+        found |= {(row[0], row[1]) for row in rows}
+    return found
+
+
+def put_tombstone(tx: Connection, row: Row) -> None:
+    """Remember that an order must never be pushed: account_id, external_id, reason, created_at (µs). Once is enough."""
+    insert_missing(tx, tombstones, [row])
+
+
+def count_buyers(tx: Connection, buyers: Iterable[tuple[int, bytes]], *, since: int) -> dict[tuple[int, bytes], int]:
+    """How many orders these buyers (account id, buyer hash) placed after `since` (µs)."""
+    keys = tuple_(orders.c.account_id, orders.c.buyer_hash)
+    found: dict[tuple[int, bytes], int] = {}
+    for chunk in chunks(sorted(set(buyers)), 400):
+        query = (
+            select(orders.c.account_id, orders.c.buyer_hash, func.count())
+            .where(and_(keys.in_(chunk), orders.c.placed_at > since))
+            .group_by(orders.c.account_id, orders.c.buyer_hash)
+        )
+        found |= {(row[0], bytes(row[1])): row[2] for row in tx.execute(query)}
+    return found
+
+
+def list_waiting_for_listings(
+    tx: Connection,
+    codes: Iterable[str],
+    external_skus: Sequence[str],
+    *,
+    account_id: int,
+    after: tuple[int, int],
+    limit: int,
+) -> list[Row]:
+    """Lines with one of these source SKUs in an account's orders with an open exception of these codes. Rows of `id` (the
+    exception's), `line`, `order_id`, in the order of (id, line) and beyond `after`."""
+    concerned = order_lines.c.external_sku.in_(external_skus)
+    return _list_waiting(tx, codes, [concerned, exceptions.c.account_id == account_id], after, limit)
+
+
+def list_waiting_for_stock(
+    tx: Connection, codes: Iterable[str], skus: Sequence[str], *, after: tuple[int, int], limit: int
+) -> list[Row]:
+    """Lines with one of these SKUs, or with a bundle, or with goods not mapped yet, in orders with an open exception of
+    these codes. Rows and order as in `list_waiting_for_listings`."""
+    lines = order_lines
+    concerned = or_(lines.c.sku.in_(skus), lines.c.components.is_not(None), lines.c.sku == "")
+    return _list_waiting(tx, codes, [concerned], after, limit)
+
+
+def _list_waiting(
+    tx: Connection, codes: Iterable[str], concerned: list[Any], after: tuple[int, int], limit: int
+) -> list[Row]:
+    x, lines = exceptions, order_lines
+    stuck = (x.c.state.in_(("open", "snoozed")), x.c.code.in_(sorted(codes)), x.c.order_id.is_not(None))
+    query = (
+        select(x.c.id, lines.c.line, x.c.order_id)
+        .join(lines, and_(lines.c.order_id == x.c.order_id))
+        .where(*stuck, *concerned, tuple_(x.c.id, lines.c.line) > tuple_(*after))
+        .order_by(x.c.id, lines.c.line)
+        .limit(limit)
+    )
+    return rows_of(tx, query)

@@ -1,0 +1,77 @@
+"""Stock by (warehouse, SKU), in units: on hand, reserved, buffer. Always locked in one order: SKU, then warehouse."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy import Connection, select, update
+
+from .rows import Row, chunks, dialect_insert, insert_missing, rows_of, update_rows
+from .tables import stock, warehouses
+
+
+def lock_stock(tx: Connection, skus: Iterable[str]) -> dict[tuple[int, str], Row]:
+    """Stock rows of these SKUs, locked in one order everywhere (SKU, warehouse) until the transaction ends."""
+    found: dict[tuple[int, str], Row] = {}
+    for chunk in chunks(sorted(set(skus))):
+        query = (
+            select(stock).where(stock.c.sku.in_(chunk)).order_by(stock.c.sku, stock.c.warehouse_id).with_for_update()
+        )
+        found |= {(row["warehouse_id"], row["sku"]): row for row in rows_of(tx, query)}
+    return found
+
+
+def lock_warehouse_stock(tx: Connection, warehouse_id: int, skus: Iterable[str]) -> list[Row]:
+    """One warehouse's rows of these SKUs, locked in the order of SKUs until the transaction ends."""
+    where = (stock.c.warehouse_id == warehouse_id, stock.c.sku.in_(sorted(set(skus))))
+    return rows_of(tx, select(stock).where(*where).order_by(stock.c.sku).with_for_update())
+
+
+def add_stock(tx: Connection, rows: Sequence[Row]) -> None:
+    """Make stock rows; one that somebody else made meanwhile takes our units on top of its own."""
+    if rows:
+        statement = dialect_insert(tx, stock)
+        told = statement.excluded
+        more = {"on_hand": stock.c.on_hand + told.on_hand, "reserved": stock.c.reserved + told.reserved}
+        tx.execute(statement.on_conflict_do_update(index_elements=["warehouse_id", "sku"], set_=more), rows)
+
+
+def put_missing_stock(tx: Connection, rows: Sequence[Row]) -> None:
+    """Make stock rows; one that is there stays as it is."""
+    insert_missing(tx, stock, rows)
+
+
+def save_stock_terms(tx: Connection, rows: Sequence[Row]) -> None:
+    """Write buffer and back-order of rows that are there."""
+    update_rows(tx, stock, rows, ("buffer", "backorder", "updated_at"))
+
+
+def save_stock_entries(tx: Connection, rows: Sequence[Row]) -> None:
+    """Write what somebody entered about rows that are there: units on hand, buffer, back-order, and its time (µs)."""
+    update_rows(tx, stock, rows, ("on_hand", "buffer", "backorder", "source_time", "updated_at"))
+
+
+def save_stock_levels(tx: Connection, rows: Sequence[Row]) -> None:
+    """Write what a warehouse counted: units on hand, and its time (µs)."""
+    update_rows(tx, stock, rows, ("on_hand", "source_time", "updated_at"))
+
+
+def save_stock_moves(tx: Connection, rows: Sequence[Row]) -> None:
+    """Write what orders did to locked rows: units on hand and reserved, and when goods last moved (µs)."""
+    update_rows(tx, stock, rows, ("on_hand", "reserved", "moved_at", "updated_at"))
+
+
+def list_stock_skus(tx: Connection, warehouse_id: int) -> list[str]:
+    """Every SKU a warehouse is known to hold."""
+    return list(
+        tx.execute(select(stock.c.sku).where(stock.c.warehouse_id == warehouse_id).order_by(stock.c.sku)).scalars()
+    )
+
+
+def claim_stock_due(tx: Connection, *, now: int, again: int) -> list[int]:
+    """Ids of warehouses whose levels are to be read now; their next reading is at `again` (times in µs)."""
+    w = warehouses
+    due = select(w.c.id).where(w.c.enabled, w.c.state == "active", w.c.stock_due_at <= now)
+    ids = list(tx.execute(due.with_for_update(skip_locked=True)).scalars())
+    tx.execute(update(w).where(w.c.id.in_(ids)).values(stock_due_at=again))
+    return ids
