@@ -11,7 +11,7 @@ from storage.rows import Row
 from storage.times import maybe_micros
 
 from .dossier import Dossier
-from .exceptional import raise_exception
+from .exceptional import clear_exceptions, raise_exception
 from .plan import add_outbox, hold_unpushed, refresh_status, set_state
 from .workspace import Workspace
 
@@ -223,11 +223,23 @@ def _add_package(
         raise_exception(ws, dossier, "change_too_late", {"fulfilment": fulfilment["code"], "tracking": parcel.tracking})
 
 
+def _short(dossier: Dossier) -> bool:
+    """Whether a part that ended still lacks units."""
+    return any(
+        line["shipped"] < line["quantity"]
+        for row in dossier.live()
+        if row["state"] in _ENDED
+        for line in dossier.lines_of(row["id"])
+    )
+
+
 def _move(ws: Workspace, dossier: Dossier, fulfilment: Row, news: ShippingNews) -> None:
     lines = dossier.lines_of(fulfilment["id"])
     complete = all(row["shipped"] == row["quantity"] for row in lines)
     shipped_any = any(row["shipped"] for row in lines)
     state = fulfilment["state"]
+    if complete and state in _ENDED and not _short(dossier):
+        clear_exceptions(ws, dossier, {"short_ship"}, actor="warehouse", how="the missing parcel was told later")
     if complete or (news.final and shipped_any):
         target = "shipped"
     elif shipped_any and state != "cancelling":
