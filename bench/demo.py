@@ -78,12 +78,12 @@ def demo_settings(folder: Path, database: str) -> Settings:
     return Settings(
         data_folder=folder,
         database_url=database,
-        poll_seconds=0.5,
+        poll_seconds=1.0,
         senders=8,
         first_look_back_seconds=600,
         retry_scale=0.02,
         stock_seconds=5,
-        news_seconds=3,
+        news_seconds=8,
         console_open=True,
     )
 
@@ -200,7 +200,9 @@ def serving_apart(hub: Hub) -> Iterator[int]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HUB_")}
     environment |= {"DATABASE_URL": settings.url, "HUB_DATA": str(settings.data_folder), "HUB_CONFIG": os.devnull}
     command = [sys.executable, "hub.py", "serve", "--no-workers", "--port", str(port)]
-    process = subprocess.Popen(command, cwd=Path(__file__).parents[1], env=environment, preexec_fn=_die_with_parent)
+    root = Path(__file__).parents[1]
+    # Started before this process has threads of its own that matter: the sandbox and the hub's pools come later or fork nothing.
+    process = subprocess.Popen(command, cwd=root, env=environment, preexec_fn=_die_with_parent)  # noqa: PLW1509
     try:
         _wait_ready(port, process)
         yield port

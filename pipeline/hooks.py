@@ -22,6 +22,7 @@ from .watch import take_callback, warehouse_of
 
 _REMEMBERED = 7 * 86_400 * 1_000_000
 _LONGEST_ID = 200
+_HINT_GAP = 1_000_000  # µs
 _MOST_HINTS = 100
 
 Answer = tuple[int, str, bytes]
@@ -115,7 +116,7 @@ def _remember(hub: Hub, account: Account, delivery: str, ids: tuple[str, ...]) -
         now = hub.now()
         put_delivery(tx, source, delivery, expires_at=now + _REMEMBERED)
         put_hints(tx, account.id, named, due_at=now)
-        set_due(tx, [account.id], now)
+        set_due(tx, [account.id], now, gap=_HINT_GAP)
         return True
 
 

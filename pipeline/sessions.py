@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -19,7 +19,7 @@ from storage.directory import (
     load_warehouse_settings,
 )
 from storage.inbox import known_versions
-from storage.times import moment, span
+from storage.times import moment
 from wire.budget import Budget
 
 from .bootstrap import Hub
@@ -99,23 +99,19 @@ def remember_read(hub: Hub, account_id: int, documents: Sequence[Document], aske
 def _known(
     hub: Hub, account_id: int, versions: Sequence[tuple[str, str, Any]], settled_after: timedelta
 ) -> frozenset[str]:
-    """Ids whose latest version was read well after it was made: nothing newer can hide behind the same stamp. Read by this
-    process, or - after a restart - arrived in the inbox."""
+    """Ids that need not be read now. A version read well after it was made hides nothing newer behind the same stamp; one
+    read too early is read once more when it has settled, and not at every poll until then. What this process read comes
+    first; after a restart the inbox tells."""
     read: dict[str, tuple[str, int]] = hub.memory.get(f"read:{account_id}", {})
-    margin = span(settled_after)
-    settled, unsure = set(), []
-    for external_id, version, stamped in versions:
-        last = read.get(external_id)
-        if last is not None and last[0] == version and moment(last[1] - margin) >= stamped:
-            settled.add(external_id)
-        else:
-            unsure.append((external_id, version, stamped))
-    if not unsure:
-        return frozenset(settled)
-    with hub.read() as tx:
-        stored = known_versions(tx, account_id, [external_id for external_id, _, _ in unsure])
-    for external_id, version, stamped in unsure:
-        found = stored.get(external_id)
-        if found is not None and found[0] == version and moment(found[1] - margin) >= stamped:
-            settled.add(external_id)
-    return frozenset(settled)
+    unsure = [told for told in versions if read.get(told[0], ("", 0))[0] != told[1]]
+    known = {external_id: read[external_id] for external_id, _, _ in versions if external_id in read}
+    if unsure:
+        with hub.read() as tx:
+            known |= known_versions(tx, account_id, [external_id for external_id, _, _ in unsure])
+    now, margin = hub.clock(), settled_after
+
+    def settled(external_id: str, version: str, stamped: datetime) -> bool:
+        last, read_at = known.get(external_id, ("", 0))
+        return last == version and (moment(read_at) - margin >= stamped or now - margin < stamped)
+
+    return frozenset(told[0] for told in versions if settled(*told))

@@ -60,9 +60,10 @@ class Poster:
             headers = {
                 name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:])
             }
-            body = await read_body(reader, headers)
+            bodiless = status in (204, 304)
+            body = b"" if bodiless else await read_body(reader, headers)
             if headers.get("connection", "").lower() != "close" and (
-                "content-length" in headers or "transfer-encoding" in headers
+                bodiless or "content-length" in headers or "transfer-encoding" in headers
             ):
                 pool.append(peer)
                 kept = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, Connection, and_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, func, select, update
 
 from .rows import Row, insert_missing, rows_of
 from .tables import accounts, cursors
@@ -73,10 +73,12 @@ def keep_cursor(tx: Connection, row: Row, *, now: int, lease: int) -> bool:
     return tx.execute(update(cursors).where(*ours).values(lease_until=now + lease)).rowcount == 1
 
 
-def set_due(tx: Connection, account_ids: Sequence[int], due_at: int) -> None:
-    """Let these accounts' polls run at `due_at`."""
-    where = and_(cursors.c.account_id.in_(account_ids), cursors.c.stream == "poll", cursors.c.due_at > due_at)
-    tx.execute(update(cursors).where(where).values(due_at=due_at))
+def set_due(tx: Connection, account_ids: Sequence[int], now: int, *, gap: int = 0) -> None:
+    """Let these accounts' polls run at once, but `gap` µs after they last ended at the earliest: a hundred hints in one second
+    are one poll."""
+    soonest = case((func.coalesce(cursors.c.ran_at, 0) + gap > now, cursors.c.ran_at + gap), else_=now)
+    where = and_(cursors.c.account_id.in_(account_ids), cursors.c.stream == "poll", cursors.c.due_at > soonest)
+    tx.execute(update(cursors).where(where).values(due_at=soonest))
 
 
 def _at(row: Row) -> ColumnElement[bool]:
