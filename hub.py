@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from domain.errors import HubError
+from domain.errors import ConfigError, HubError
 from pipeline.bootstrap import Hub, close_hub, open_hub
 from pipeline.settings import load_settings
 
@@ -61,6 +61,7 @@ def serve(
     host: str = "127.0.0.1",
     workers: Annotated[bool, typer.Option(help="also run the timed jobs in this process")] = True,
     docs: Annotated[bool, typer.Option(help="offer the API documentation at /docs")] = True,
+    jobs: Annotated[str, typer.Option(help="only these timed jobs, by comma: the others run elsewhere")] = "",
 ) -> None:
     """One process: API, console, scheduler and workers."""
     import uvicorn
@@ -72,7 +73,7 @@ def serve(
     with _hub() as hub:
         site = create_app(hub, docs=docs)
         site.mount("/", create_console(hub))
-        runner = scheduler.start(hub) if workers else None
+        runner = scheduler.start(hub, _names(jobs)) if workers else None
         try:
             uvicorn.run(site, host=host, port=port, log_level="warning", access_log=False, server_header=False)
         finally:
@@ -101,7 +102,11 @@ def sync(account: str = typer.Argument(""), once: bool = typer.Option(False, "--
 
 
 @app.command()
-def work(once: bool = typer.Option(False, "--once"), as_json: Json = False) -> None:
+def work(
+    once: bool = typer.Option(False, "--once"),
+    jobs: Annotated[str, typer.Option(help="only these timed jobs, by comma: the others run elsewhere")] = "",
+    as_json: Json = False,
+) -> None:
     """Run the timed jobs in this process; with --once until nothing is due."""
     import scheduler
 
@@ -111,7 +116,7 @@ def work(once: bool = typer.Option(False, "--once"), as_json: Json = False) -> N
                 done = scheduler.run_once(hub)
             _print(done, as_json)
             return
-        runner = scheduler.start(hub)
+        runner = scheduler.start(hub, _names(jobs))
         try:
             while True:
                 time.sleep(3600)
@@ -195,6 +200,17 @@ class _Opened:
 
     def __exit__(self, *_: object) -> None:
         close_hub(self.hub)
+
+
+def _names(text: str) -> list[str]:
+    """Names of timed jobs. ConfigError `job_unknown`."""
+    import scheduler
+
+    names, known = [name.strip() for name in text.split(",") if name.strip()], [job.name for job in scheduler.JOBS]
+    for name in names:
+        if name not in known:
+            raise ConfigError("job_unknown", f"there is no job {name}: {', '.join(known)}")
+    return names
 
 
 def _hub() -> _Opened:

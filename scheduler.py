@@ -8,7 +8,7 @@ from __future__ import annotations
 import gc
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -52,13 +52,12 @@ class Job:
     run: Callable[[Hub, Pools], int]
 
 
-def _core(hub: Hub, pools: Pools) -> int:
-    """Absorb and dispatch take turns in one thread: neither waits for the network, and each finds what the other left."""
+def _absorb_all(hub: Hub, _pools: Pools) -> int:
     total = 0
     for _ in range(100):
-        moved = absorb(hub) + pools.dispatcher.turn()
-        total += moved
-        if moved < hub.settings.batch // 2:
+        done = absorb(hub)
+        total += done
+        if done < hub.settings.batch // 2:
             break
     return total
 
@@ -70,7 +69,8 @@ def _keep(hub: Hub, _pools: Pools) -> int:
 
 JOBS = (
     Job("pull", lambda s: max(_TICK, min(1.0, s.poll_seconds / 2)), lambda _, pools: pools.puller.turn()),
-    Job("core", lambda _: _STAGE, _core),
+    Job("absorb", lambda _: _STAGE, _absorb_all),
+    Job("dispatch", lambda _: _STAGE, lambda _, pools: pools.dispatcher.turn()),
     Job(
         "news",
         lambda s: max(_TICK, min(5.0, s.news_seconds / 4)),
@@ -119,8 +119,8 @@ def close_pools(pools: Pools) -> None:
     pools.dispatcher.land()
 
 
-def start(hub: Hub) -> Runner:
-    """Fire every job of the table in this process until `stop`."""
+def start(hub: Hub, names: Collection[str] = ()) -> Runner:
+    """Fire the named jobs of the table (all of them by default) in this process until `stop`."""
     pools = open_pools(hub)
     # Orders are short-lived trees without cycles: collecting the whole heap every few hundred of them costs a quarter of the time.
     gc.freeze()
@@ -128,7 +128,7 @@ def start(hub: Hub) -> Runner:
     # A tick that finds the one before still at work is normal, not news.
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
     timers = BackgroundScheduler(executors={"default": Lanes(len(JOBS))}, timezone="UTC")
-    for job in JOBS:
+    for job in (job for job in JOBS if not names or job.name in names):
         timers.add_job(
             _guarded,
             "interval",

@@ -30,13 +30,15 @@ from domain.errors import ConfigError
 from pipeline.apply import apply_values
 from pipeline.bootstrap import Hub, close_hub, open_hub
 from pipeline.reconcile import Known, is_quiet, known_orders, unread_documents
-from pipeline.settings import Settings
+from pipeline.settings import Settings, as_environment
 from sandbox import Running
 from sandbox import start as start_sandbox
 
 ACCOUNTS = {"taobao": "tb-demo", "shopify": "sf-demo"}
 _LONGEST = {"none": 120.0, "some": 300.0, "storm": 600.0}
 _SETTLED = 3.0
+# What the second process does besides serving the API: two processes for two cores.
+_APART = ("dispatch", "news")
 
 
 @dataclass(slots=True)
@@ -100,7 +102,7 @@ def run_demo(
     apart: bool = False,
 ) -> Report:
     """Run once and compare. `database` "" uses a SQLite file in `folder` (a temporary one by default); `tempo` below 1 makes
-    the buyers' pauses shorter; `apart` serves the API in a process of its own, as `hub.py serve --no-workers` does."""
+    the buyers' pauses shorter; `apart` runs the API and the sendings in a second process."""
     with contextlib.ExitStack() as stack:
         place = folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hub-demo-")))
         box = stack.enter_context(start_sandbox(seed=seed, faults=faults, mix=mix, tempo=tempo))
@@ -109,7 +111,8 @@ def run_demo(
         configure(hub, box)
         port = stack.enter_context(serving_apart(hub) if apart else serving(hub))
         call(box, "hub", introduction(box, port))
-        runner = scheduler.start(hub)
+        ours = [job.name for job in scheduler.JOBS if job.name not in _APART] if apart else []
+        runner = scheduler.start(hub, ours)
         stack.callback(runner.stop)
         began = time.monotonic()
         place_orders(box, orders, seed)
@@ -192,14 +195,14 @@ def serving(hub: Hub, port: int = 0) -> Iterator[int]:
 
 @contextlib.contextmanager
 def serving_apart(hub: Hub) -> Iterator[int]:
-    """The hub's API in a process of its own, on the same database; it dies with this one."""
+    """The hub's API and its sendings in a second process, on the same database; it dies with this one."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
     settings = hub.settings
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HUB_")}
-    environment |= {"DATABASE_URL": settings.url, "HUB_DATA": str(settings.data_folder), "HUB_CONFIG": os.devnull}
-    command = [sys.executable, "hub.py", "serve", "--no-workers", "--port", str(port)]
+    environment |= {"HUB_CONFIG": os.devnull} | as_environment(settings)
+    command = [sys.executable, "hub.py", "serve", "--jobs", ",".join(_APART), "--port", str(port)]
     root = Path(__file__).parents[1]
     # Started before this process has threads of its own that matter: the sandbox and the hub's pools come later or fork nothing.
     process = subprocess.Popen(command, cwd=root, env=environment, preexec_fn=_die_with_parent)  # noqa: PLW1509

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import exc
@@ -19,6 +20,7 @@ from storage.inbox import claim_documents, due_documents, load_documents, open_b
 from storage.rows import Row
 
 from .bootstrap import Hub
+from .directory import Directory, read_directory
 from .dossier import DETAIL
 from .reading import read_order
 from .take_news import take_news
@@ -65,11 +67,12 @@ def absorb_all(hub: Hub, *, batches: int = 10_000) -> int:
 
 
 def _absorb(hub: Hub, ids: Sequence[int]) -> int:
+    read, stamp = _read_ahead(hub, ids)
     try:
         with hub.write() as tx:
             ws = open_workspace(hub, tx, hub.clock())
             rows = claim_documents(tx, ids)
-            absorb_rows(ws, rows)
+            absorb_rows(ws, rows, read=read if stamp == ws.directory.stamp else {})
             write_workspace(ws)
             return len(rows)
     except exc.OperationalError:
@@ -81,21 +84,36 @@ def _absorb(hub: Hub, ids: Sequence[int]) -> int:
         return _absorb(hub, ids[:middle]) + _absorb(hub, ids[middle:])
 
 
-def absorb_rows(ws: Workspace, rows: Sequence[Row], *, again: bool = False) -> dict[int, int]:
+def _read_ahead(hub: Hub, ids: Sequence[int]) -> tuple[dict[int, _Read], tuple[int, ...]]:
+    """Documents read before the transaction that writes: reading needs no lock, and writers wait for each other."""
+    with hub.read() as tx:
+        directory, rows = read_directory(hub, tx), load_documents(tx, ids)
+    at = hub.clock()
+    return {row["id"]: _read(hub, directory, at, row) for row in rows}, directory.stamp
+
+
+def absorb_rows(
+    ws: Workspace, rows: Sequence[Row], *, again: bool = False, read: Mapping[int, _Read] | None = None
+) -> dict[int, int]:
     """Absorb claimed documents inside the caller's transaction; returns order ids by inbox id. The caller writes the
-    workspace."""
-    read = [_read(ws, row, again) for row in rows]
-    _load(ws, read)
+    workspace. `read` are those of them that were read ahead with the same configuration."""
+    ahead = read or {}
+    documents = [ahead.get(row["id"]) or _read(ws.hub, ws.directory, ws.at, row, again) for row in rows]
+    _load(ws, documents)
     ended: list[Row] = []
     orders: dict[int, int] = {}
-    for document in read:
+    for document in documents:
         order_id, state, error = _apply(ws, document)
         if order_id is not None:
             orders[document.row["id"]] = order_id
         ended.append({"id": document.row["id"], "state": state, "order_id": order_id, "error": error})
     settle_documents(ws.tx, ended)
-    _point_to_newest(ws, [document for document, end in zip(read, ended, strict=True) if end["state"] == "exception"])
-    _clear_cured(ws, [document for document, end in zip(read, ended, strict=True) if end["state"] in {"done", "stale"}])
+    _point_to_newest(
+        ws, [document for document, end in zip(documents, ended, strict=True) if end["state"] == "exception"]
+    )
+    _clear_cured(
+        ws, [document for document, end in zip(documents, ended, strict=True) if end["state"] in {"done", "stale"}]
+    )
     return orders
 
 
@@ -108,16 +126,16 @@ def reabsorb(hub: Hub, inbox_ids: Sequence[int]) -> dict[int, int]:
         return orders
 
 
-def _read(ws: Workspace, row: Row, again: bool) -> _Read:
+def _read(hub: Hub, directory: Directory, at: datetime, row: Row, again: bool = False) -> _Read:
     document = _Read(row, again=again)
     try:
-        body = open_body(ws.hub.vault, row)
+        body = open_body(hub.vault, row)
         if row["source_kind"] == "account":
-            document.order = read_order(ws.directory.accounts[row["source_id"]], body, ws.at)
+            document.order = read_order(directory.accounts[row["source_id"]], body, at)
             if document.order.external_id != row["external_id"]:
                 raise MappingError("id_mismatch", "the document names another order", path="external_id")
         else:
-            document.news = ws.directory.targets[row["source_id"]].kind.read_news(body)
+            document.news = directory.targets[row["source_id"]].kind.read_news(body)
     except HubError as error:
         document.error = error
     except Exception as error:  # noqa: BLE001 - a document nobody foresaw is one exception, never a stopped batch

@@ -5,12 +5,13 @@ that talks to the network asks it first: no network call ever happens inside a t
 
 from __future__ import annotations
 
+import fcntl
 import os
 import platform
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -51,8 +52,7 @@ class Hub:
 
     def __post_init__(self) -> None:
         self._reader = reading(self.engine)
-        # SQLite has one writer: waiting here is cheaper than polling its busy lock.
-        self._writer = threading.Lock() if is_sqlite(self.engine) else nullcontext()
+        self._writer = _Turnstile(self.engine.url.database) if is_sqlite(self.engine) else nullcontext()
 
     def now(self) -> int:
         """The time in microseconds."""
@@ -64,11 +64,46 @@ class Hub:
         with self._writer, self.engine.begin() as tx, _marked():
             yield tx
 
+    def leave(self) -> None:
+        """Give back what waiting for a turn needs."""
+        if isinstance(self._writer, _Turnstile):
+            self._writer.close()
+
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """One transaction that only reads: a consistent view, no write lock."""
         with self._reader.begin() as tx, _marked():
             yield tx
+
+
+class _Turnstile:
+    """SQLite has one writer. Waiting in a queue, in this process and across processes, is cheaper and fairer than polling its
+    busy lock, where whoever sleeps longest comes last. A lock file that cannot be had only costs that fairness."""
+
+    def __init__(self, database: str | None) -> None:
+        self._threads = threading.Lock()
+        self._file = -1
+        if database and database != ":memory:":
+            with suppress(OSError):
+                self._file = os.open(f"{database}-turn", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def __enter__(self) -> None:
+        self._threads.acquire()
+        if self._file >= 0:
+            with suppress(OSError):
+                fcntl.flock(self._file, fcntl.LOCK_EX)
+
+    def __exit__(self, *_: object) -> None:
+        if self._file >= 0:
+            with suppress(OSError):
+                fcntl.flock(self._file, fcntl.LOCK_UN)
+        self._threads.release()
+
+    def close(self) -> None:
+        """Give the file back."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
 
 
 @contextmanager
@@ -143,3 +178,4 @@ def close_hub(hub: Hub) -> None:
         hub.client.close()
         hub.private_client.close()
         hub.engine.dispose()
+        hub.leave()

@@ -66,6 +66,12 @@ class Settings(BaseModel):
         return timedelta(seconds=self.poll_seconds)
 
 
+def as_environment(settings: Settings) -> dict[str, str]:
+    """The same settings for another process."""
+    told = {name: getattr(settings, field) for name, field in _NAMES.items()} | {"DATABASE_URL": settings.url}
+    return {name: str(value) for name, value in told.items() if value not in {None, ""}}
+
+
 def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """Read the file if there is one, then the environment. ConfigError `settings` names the value that is wrong."""
     environment = os.environ if environment is None else environment

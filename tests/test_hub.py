@@ -96,7 +96,7 @@ def test_applies_checks_reads_works_and_lists(tmp_path: Path) -> None:
         rows += [f"tb-one,{row['taobao']['outer_sku_id']},{row['sku']}" for row in _catalog(box)]
         listings.write_text("\n".join(rows), encoding="utf-8")
         assert result(run(tmp_path, "apply", str(listings), "--json"))["listings"] > 0
-        assert "core" in result(run(tmp_path, "work", "--once", "--json"))
+        assert "absorb" in result(run(tmp_path, "work", "--once", "--json"))
 
 
 def _catalog(box: sandbox.Running) -> list[dict[str, Any]]:
