@@ -27,7 +27,8 @@ from sandbox import start as start_sandbox
 from sandbox.live.shop import Shop, ShopError, Variant, available, prepare
 from sandbox.live.shop import start as start_shop
 
-from .demo import call, demo_settings, get, introduction, ledger, serving, warehouse
+from .demo import demo_settings, introduction, serving, warehouse
+from .ledgers import call, get, ledger
 from .live_customers import shop_around
 from .live_judge import Ends, Wish, fault_of
 from .tap import Tap, tapped

@@ -22,7 +22,8 @@ from pipeline.reconcile import known_orders
 from sandbox import Running
 from sandbox import start as start_sandbox
 
-from .demo import ACCOUNTS, call, configure, demo_settings, introduction, place_orders
+from .demo import configure, demo_settings, introduction, place_orders
+from .ledgers import ACCOUNTS, call
 
 _EVERY = 3.0
 screen = Console(stderr=True)

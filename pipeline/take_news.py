@@ -177,7 +177,6 @@ def _add_package(
     news: ShippingNews,
 ) -> None:
     account = ws.directory.accounts[dossier.order["account_id"]]
-    gone = fulfilment["state"] in _GONE
     row_id = ws.ids(1)[0]
     confirms = account.channel.confirm is not None and dossier.order["cancelled_at"] is None
     dossier.packages[row_id] = {
@@ -193,34 +192,39 @@ def _add_package(
         "created_at": ws.now,
         "updated_at": ws.now,
     }
+    _pack(dossier, fulfilment, row_id, packed)
+    code = fulfilment["code"]
+    dossier.note("warehouse", "shipped", fulfilment=code, tracking=parcel.tracking, carrier=parcel.carrier)
+    if confirms:
+        add_outbox(ws, dossier, "confirm", "account", account.id, fulfilment, due_at=ws.now, package_id=row_id)
+    _raise_if_unwanted(ws, dossier, fulfilment, parcel)
+
+
+def _pack(dossier: Dossier, fulfilment: Row, package_id: int, packed: list[tuple[int, str, int]]) -> None:
+    """What the parcel holds, unit by unit linked to the fulfilment's lines, and gone from stock."""
     units: Counter[tuple[int, str]] = Counter()
     for line, sku, quantity in packed:
         units[line, sku] += quantity
     for (line, sku), quantity in units.items():
-        dossier.package_lines[row_id, line, sku] = {
-            "package_id": row_id,
-            "line": line,
-            "sku": sku,
-            "quantity": quantity,
-        }
+        row = {"package_id": package_id, "line": line, "sku": sku, "quantity": quantity}
+        dossier.package_lines[package_id, line, sku] = row
         dossier.fulfilment_lines[fulfilment["id"], line, sku]["shipped"] += quantity
         # What an ended fulfilment had still reserved was given back when it ended; only the goods are gone now.
         kept = 0 if fulfilment["state"] in _ENDED else quantity
         dossier.moves.append((fulfilment["warehouse_id"], sku, -quantity, -kept))
-    dossier.note(
-        "warehouse", "shipped", fulfilment=fulfilment["code"], tracking=parcel.tracking, carrier=parcel.carrier
-    )
-    if confirms:
-        add_outbox(ws, dossier, "confirm", "account", account.id, fulfilment, due_at=ws.now, package_id=row_id)
-    if gone:
-        detail = {"fulfilment": fulfilment["code"], "tracking": parcel.tracking}
+
+
+def _raise_if_unwanted(ws: Workspace, dossier: Dossier, fulfilment: Row, parcel: Parcel) -> None:
+    """A parcel that left although it should have stayed is work for a person."""
+    detail = {"fulfilment": fulfilment["code"], "tracking": parcel.tracking}
+    if fulfilment["state"] in _GONE:
         raise_exception(ws, dossier, "ship_after_cancel", detail)
         hold_unpushed(ws, dossier)
     elif dossier.order["cancelled_at"] is not None:
-        raise_exception(ws, dossier, "cancel_too_late", {"fulfilment": fulfilment["code"], "tracking": parcel.tracking})
+        raise_exception(ws, dossier, "cancel_too_late", detail)
     elif fulfilment["state"] == "cancelling":
         # Called back because the order changed, but it had left: it went out as the order was before.
-        raise_exception(ws, dossier, "change_too_late", {"fulfilment": fulfilment["code"], "tracking": parcel.tracking})
+        raise_exception(ws, dossier, "change_too_late", detail)
 
 
 def _short(dossier: Dossier) -> bool:

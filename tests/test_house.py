@@ -242,11 +242,7 @@ def read_import_table(markdown: str) -> dict[str, Room]:
 
 
 def test_the_readme_shows_the_same_table() -> None:
-    readme = ROOT / "README.md"
-    table = read_import_table(readme.read_text("utf-8")) if readme.exists() else {}
-    if not table:
-        pytest.skip('README.md has no heading "Who may import whom" yet')
-    assert table == IMPORTS
+    assert read_import_table((ROOT / "README.md").read_text("utf-8")) == IMPORTS
 
 
 def test_a_table_is_read_as_people_write_it() -> None:
@@ -296,8 +292,7 @@ def find_missing_parts(page: str) -> list[str]:
 
 
 def test_a_decision_says_why_and_what_keeps_it_true() -> None:
-    if not DECISIONS:
-        pytest.skip("docs/decisions has no page yet")
+    assert len(DECISIONS) >= 5
     faults = {page.name: find_missing_parts(page.read_text("utf-8")) for page in DECISIONS}
     assert not {name: missing for name, missing in faults.items() if missing}
     assert [page.name[:4] for page in DECISIONS] == [f"{number:04}" for number in range(1, len(DECISIONS) + 1)]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import sandbox
-from bench.demo import get
+from bench.ledgers import get
 
 ROOT = Path(__file__).parents[1]
 

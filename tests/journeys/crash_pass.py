@@ -21,7 +21,7 @@ from urllib.parse import parse_qsl, urlsplit
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine.default import DefaultDialect
 
-from bench.demo import ACCOUNTS
+from bench.ledgers import ACCOUNTS
 from connectors._channel import Channel, channels
 from pipeline.absorb import absorb_all
 from pipeline.apply import apply_values

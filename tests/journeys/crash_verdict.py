@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from bench.demo import ACCOUNTS
+from bench.ledgers import ACCOUNTS
 from pipeline.absorb import absorb_all
 from pipeline.bootstrap import Hub
 from pipeline.reconcile import Known, is_quiet, known_orders

@@ -20,7 +20,7 @@ from random import Random
 from typing import Any, cast
 
 import sandbox.__main__ as server
-from bench.demo import call, get, ledger
+from bench.ledgers import call, get, ledger
 from sandbox import Running
 from sandbox.qimen import wms
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import scheduler
-from bench import demo
+from bench import demo, ledgers
 from pipeline.bootstrap import Hub, close_hub, open_hub
 from pipeline.review import cancel_by_number
 from pipeline.settings import Settings
@@ -80,13 +80,13 @@ def all_in(hub: Hub, ids: list[str], status: str) -> Callable[[], bool]:
 
 
 def place(box: Running, count: int) -> list[str]:
-    ids: list[str] = demo.call(box, "place", {"channel": "taobao", "count": count, "mix": "plain"})["ids"]
+    ids: list[str] = ledgers.call(box, "place", {"channel": "taobao", "count": count, "mix": "plain"})["ids"]
     return ids
 
 
 def there(box: Running, ids: list[str]) -> list[dict[str, Any]]:
     """The warehouses' documents about these orders."""
-    return [row for row in demo.ledger(box, "qimen") if {row["source"], *row["sources"]} & set(ids)]
+    return [row for row in ledgers.ledger(box, "qimen") if {row["source"], *row["sources"]} & set(ids)]
 
 
 def test_orders_go_out_once_and_their_tracking_comes_home_once(database_url: str, tmp_path: Path, box: Running) -> None:
@@ -96,7 +96,7 @@ def test_orders_go_out_once_and_their_tracking_comes_home_once(database_url: str
         documents = there(box, ids)
         assert Counter(row["code"] for row in documents).most_common(1)[0][1] == 1
         parcels = {package["tracking"] for row in documents for package in row["packages"]}
-        shop = [row for row in demo.ledger(box, "taobao") if row["id"] in ids]
+        shop = [row for row in ledgers.ledger(box, "taobao") if row["id"] in ids]
         told = Counter((s["tracking"], line["id"]) for row in shop for s in row["shipments"] for line in s["lines"])
         assert max(told.values()) == 1
         assert {tracking for tracking, _ in told} <= parcels
@@ -108,18 +108,18 @@ def test_orders_go_out_once_and_their_tracking_comes_home_once(database_url: str
 def test_a_lost_answer_never_makes_a_second_parcel(sqlite_url: str, tmp_path: Path, box: Running, fault: str) -> None:
     ids = place(box, 3)
     for server, method in (("qimen", "deliveryorder.create"), ("taobao", "taobao.logistics.offline.send")):
-        demo.call(box, "faults", {"server": server, "method": method, "fault": fault, "count": 2})
+        ledgers.call(box, "faults", {"server": server, "method": method, "fault": fault, "count": 2})
     with house(sqlite_url, tmp_path, box) as hub:
         run_until(hub, all_in(hub, ids, "completed"))
         assert Counter(row["code"] for row in there(box, ids)).most_common(1)[0][1] == 1
-        shop = [row for row in demo.ledger(box, "taobao") if row["id"] in ids]
+        shop = [row for row in ledgers.ledger(box, "taobao") if row["id"] in ids]
         told = Counter((s["tracking"], line["id"]) for row in shop for s in row["shipments"] for line in s["lines"])
         assert max(told.values()) == 1
         assert rows(hub, t.exceptions) == []
 
 
 def test_a_cancel_after_the_push_ends_as_the_warehouse_says(sqlite_url: str, tmp_path: Path, box: Running) -> None:
-    demo.call(box, "pause_shipping", {"paused": True})
+    ledgers.call(box, "pause_shipping", {"paused": True})
     ids = place(box, 4)
     try:
         with house(sqlite_url, tmp_path, box) as hub:
@@ -130,4 +130,4 @@ def test_a_cancel_after_the_push_ends_as_the_warehouse_says(sqlite_url: str, tmp
             assert {row["state"] for row in there(box, ids)} == {"CANCELED"}
             assert sum(row["reserved"] for row in rows(hub, t.stock)) == 0
     finally:
-        demo.call(box, "pause_shipping", {"paused": False})
+        ledgers.call(box, "pause_shipping", {"paused": False})
