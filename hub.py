@@ -176,6 +176,35 @@ def demo(
 
 
 @app.command()
+def bench(
+    what: str = typer.Argument(
+        "life", help="life: plain orders through the whole life cycle, the sandbox on the same cores"
+    ),
+    orders: int = 1000,
+    seed: int = 1,
+    database: str = typer.Option("", help="a database URL; a temporary SQLite file by default"),
+    as_json: Json = False,
+) -> None:
+    """Measure: orders per second from being placed to being confirmed to their shop, both ends' ledgers compared."""
+    from bench.demo import run_demo
+
+    if what != "life":
+        raise ConfigError("bench_unknown", f"there is no benchmark {what}: life")
+    with _busy(f"{orders} plain orders"):
+        report = run_demo(orders=orders, seed=seed, faults="none", mix="plain", database=database, apart=True)
+    told = {
+        "bench": what,
+        "value": report.orders_per_second,
+        "seconds": report.seconds,
+        "orders": orders,
+        "good": report.good,
+    }
+    _print(told, as_json)
+    if not report.good:
+        raise typer.Exit(1)
+
+
+@app.command()
 def live(orders: int = 50, seed: int = 1, faults: str = "none", database: str = "", as_json: Json = False) -> None:
     """Run against a real Vendure shop (Node 20 and npm; skipped without them) and ask the shop how its orders ended."""
     from bench.live import missing, run_live

@@ -171,7 +171,10 @@ def _later(ws: Workspace, dossier: Dossier, row: Row, outcome: Outcome, state: s
     if error.code in _NOT_AN_ATTEMPT:
         row["attempts"] = max(1, row["attempts"] - 1)
     jitter = random.random()  # noqa: S311 - spreads retries, guards nothing
-    attempt = 1 if isinstance(error, ConfigError) else max(1, row["attempts"])
+    if outcome.looked:
+        # The target answered: looking again soon is not a failure that calls for patience.
+        row["attempts"] = max(1, row["attempts"] - 1)
+    attempt = 1 if outcome.looked or isinstance(error, ConfigError) else max(1, row["attempts"])
     at = next_attempt_at(ws.at, attempt, error, scale=ws.hub.settings.retry_scale, jitter=jitter)
     if isinstance(error, ConfigError):
         row |= {"state": state, "due_at": ws.now + _PAUSED, "outcome": outcome.code}
