@@ -12,7 +12,7 @@ from storage.times import maybe_micros
 
 from .dossier import Dossier
 from .exceptional import clear_exceptions, raise_exception
-from .plan import add_outbox, hold_unpushed, refresh_status, set_state
+from .plan import add_outbox, drop_plan, hold_unpushed, refresh_status, set_state, shipped_units
 from .workspace import Workspace
 
 _PROGRESS = frozenset({"accepted", "picking"})
@@ -26,6 +26,8 @@ def take_news(ws: Workspace, dossier: Dossier, news: ShippingNews, owners: Mappi
     fulfilment = next(row for row in dossier.fulfilments.values() if row["code"] == news.reference)
     if news.warehouse_ref and not fulfilment["warehouse_ref"]:
         fulfilment["warehouse_ref"] = news.warehouse_ref
+    if fulfilment["state"] in _ENDED:
+        fulfilment["news_due_at"] = None
     _proves_arrival(ws, dossier, fulfilment, news)
     for parcel in news.parcels:
         _take_parcel(ws, dossier, fulfilment, parcel, news, owners)
@@ -237,13 +239,23 @@ def _short(dossier: Dossier) -> bool:
     )
 
 
+def _completed_late(ws: Workspace, dossier: Dossier) -> None:
+    """The parcel that a short final message lacked was told after all; what was planned again for its units is dropped."""
+    if _short(dossier):
+        return
+    clear_exceptions(ws, dossier, {"short_ship"}, actor="warehouse", how="the missing parcel was told later")
+    open_lines = [line for line in dossier.lines.values() if line["state"] != "cancelled"]
+    if all(shipped_units(dossier, line) >= line["quantity"] for line in open_lines):
+        drop_plan(ws, dossier)
+
+
 def _move(ws: Workspace, dossier: Dossier, fulfilment: Row, news: ShippingNews) -> None:
     lines = dossier.lines_of(fulfilment["id"])
     complete = all(row["shipped"] == row["quantity"] for row in lines)
     shipped_any = any(row["shipped"] for row in lines)
     state = fulfilment["state"]
-    if complete and state in _ENDED and not _short(dossier):
-        clear_exceptions(ws, dossier, {"short_ship"}, actor="warehouse", how="the missing parcel was told later")
+    if complete and state in _ENDED:
+        _completed_late(ws, dossier)
     if complete or (news.final and shipped_any):
         target = "shipped"
     elif shipped_any and state != "cancelling":
@@ -268,6 +280,8 @@ def _move(ws: Workspace, dossier: Dossier, fulfilment: Row, news: ShippingNews) 
             short = row["quantity"] - row["shipped"]
             if short:
                 dossier.moves.append((fulfilment["warehouse_id"], row["sku"], 0, -short))
+        # A message of a parcel may be lost: the warehouse is asked at once what it knows in all.
+        fulfilment["news_due_at"] = ws.now
         raise_exception(ws, dossier, "short_ship", {"fulfilment": fulfilment["code"]})
 
 

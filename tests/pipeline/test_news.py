@@ -279,3 +279,20 @@ def test_a_status_is_computed_from_all_parts(shop: Shop) -> None:
     shop.push("done")
     shop.push("done")
     assert order_.again().status == "completed"
+
+
+def test_a_short_final_message_is_asked_about_and_the_lost_parcel_clears_it(shop: Shop) -> None:
+    """The message of the first parcel is lost, the final one of the second arrives: the warehouse knows of both."""
+    order_ = shop.take(order(goods=(("A", 3),)))
+    shop.push("done")
+    shop.tell(confirmed(order_.code, ("SF2", [("A", 1)])))
+    order_ = order_.again()
+    assert order_.codes == ["short_ship"]
+    assert order_.parts[0]["news_due_at"] is not None
+    shop.tell(confirmed(order_.code, ("SF1", [("A", 2)]), ("SF2", [("A", 1)])))
+    order_ = order_.again()
+    assert order_.codes == []
+    assert order_.parts[0]["news_due_at"] is None
+    assert [state for state in order_.states if state != "cancelled"] == ["shipped"]
+    assert shop.reserved("A") == 0
+    shop.check_books()
