@@ -4,6 +4,7 @@ first wins; hold, tag - add up; any hold stops the release."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +27,35 @@ class PartLine:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One fulfilment to be: what one warehouse ships and with which carrier ("" = the warehouse's choice)."""
+    """One fulfilment to be: what one warehouse ships and with which carrier ("" = the warehouse's choice). `cost` is what
+    the ruleset's rates say it costs, in minor units of the routing's currency (0: unknown); `why` says what set it apart
+    from the other parts of the same warehouse ("" when nothing did: `class cold`, `supplier acme`, `value`, `weight`, …);
+    `waits` says that its goods are not in stock yet (back-order, pre-sale)."""
 
     warehouse: str
     lines: tuple[PartLine, ...]
     carrier: str = ""
+    cost: int = 0
+    why: str = ""
+    waits: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Gift:
+    """Goods a rule adds to an order for nothing: they are lines of the order after its own, in this order."""
+
+    rule: str
+    sku: str
+    quantity: int
+
+
+@dataclass(frozen=True, slots=True)
+class Merging:
+    """Whether the order may wait for others of the same buyer and place, up to `window_minutes` from when it was paid (0:
+    it never merges); `rule` is the rule that said so."""
+
+    window_minutes: int
+    rule: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +70,17 @@ class TraceStep:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """`parts` is empty when no warehouse could be found; `holds` then says why."""
+    """`parts` is empty when no warehouse could be found; `holds` then says why. Lines of `parts` beyond the order's own are
+    `gifts`, in their order. `not_before` is when its fulfilments may be released at the earliest (None: at once)."""
 
     ruleset: str
     holds: tuple[Hold, ...]
     parts: tuple[Part, ...]
     tags: tuple[str, ...] = ()
     trace: tuple[TraceStep, ...] = ()
+    gifts: tuple[Gift, ...] = ()
+    merging: Merging | None = None
+    not_before: datetime | None = None
 
     @property
     def released(self) -> bool:

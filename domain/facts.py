@@ -50,9 +50,24 @@ class Bundle:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Goods:
+    """What is known of one of our SKUs besides its stock: grams and millilitres per unit (0: unknown), whose goods they
+    are ("" ours), and named classes that rules speak of (`cold`, `liquid`, `hazardous`, `fragile`, …)."""
+
+    sku: str
+    weight_grams: int = 0
+    volume_ml: int = 0
+    supplier: str = ""
+    classes: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WarehouseInfo:
     """A warehouse as routing sees it. `regions` are division-code prefixes or ISO codes it delivers to (None: anywhere);
-    `province`/`city` are its own division codes (two and four digits) or ISO codes outside China."""
+    `province`/`city` are its own division codes (two and four digits) or ISO codes outside China. `capacity` is how many
+    fulfilments it takes per day of its own clock (None: no limit), `cut_off` the minute of that day after which an order
+    counts for the next day (None: none), `utc_offset` its clock in minutes east of UTC; `parcel_cost` is what one parcel
+    costs there in minor units, before the carrier's price. `suppliers` are whose goods it ships (None: everybody's)."""
 
     name: str
     country: str = "CN"
@@ -62,13 +77,21 @@ class WarehouseInfo:
     regions: tuple[str, ...] | None = None
     carriers: tuple[str, ...] = ()
     accepts_tokens: bool = True
+    capacity: int | None = None
+    cut_off: int | None = None
+    utc_offset: int = 480
+    parcel_cost: int = 0
+    suppliers: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """Everything `check` and `decide` may look at besides the order. `available` is ATP per (warehouse, sku): on hand -
     reserved - buffer, already less what earlier orders of the same batch took; `stale` are the (warehouse, sku) whose
-    snapshot is too old to sell from; `backorder` are the SKUs that may be sold without stock."""
+    snapshot is too old to sell from; `backorder` are the SKUs that may be sold without stock. `goods` is by our SKU;
+    `planned_today` how many fulfilments each warehouse (by name) has been given for its present day. `buyer_orders_30d`
+    and `sender_orders_before` (orders this account or partner ever sent before this one, counted up to 1,000) are history
+    like `buyer_orders_24h`."""
 
     now: datetime
     sender: Sender
@@ -79,4 +102,8 @@ class Facts:
     stale: frozenset[tuple[str, str]] = frozenset()
     backorder: frozenset[str] = frozenset()
     buyer_orders_24h: int = 0
+    buyer_orders_30d: int = 0
+    sender_orders_before: int = 1000
+    goods: Mapping[str, Goods] = field(default_factory=dict)
+    planned_today: Mapping[str, int] = field(default_factory=dict)
     waived: frozenset[str] = frozenset()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Literal
 
 from domain.decision import Hold, TraceStep
 
-Phase = Literal["hold", "route", "carrier", "tag"]
-PHASES: tuple[Phase, ...] = ("hold", "route", "carrier", "tag")
+Phase = Literal["hold", "approve", "gift", "merge", "split", "route", "carrier", "schedule", "tag"]
+PHASES: tuple[Phase, ...] = ("hold", "approve", "gift", "merge", "split", "route", "carrier", "schedule", "tag")
 
 # The subject is an Order (or a Line inside any_line/all_lines), the second argument the Facts.
 Test = Callable[[Any, Any], bool]
@@ -34,6 +35,46 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """What may not share a parcel. `apart` are groups of goods classes: goods of a class in one group never travel with
+    goods of any class outside it; `by_supplier` keeps each supplier's goods apart; the limits are per parcel (value in
+    minor units of the order, None: no limit); `partial` ships what is in stock and lets the rest wait."""
+
+    apart: tuple[frozenset[str], ...] = ()
+    by_supplier: bool = False
+    max_value: int | None = None
+    max_weight_grams: int | None = None
+    max_volume_ml: int | None = None
+    partial: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """What a carrier asks for one parcel, minor units of `Routing.currency`: `first_cost` up to `first_grams`, then
+    `step_cost` for every `step_grams` begun. Empty `warehouses` or `regions` mean any; the first rate that fits counts."""
+
+    carrier: str
+    warehouses: frozenset[str] = frozenset()
+    regions: frozenset[str] = frozenset()
+    first_grams: int = 1000
+    first_cost: int = 0
+    step_grams: int = 1000
+    step_cost: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """When an order may go out: `delay_minutes` after it was paid, not before the moment `not_before`, and not between
+    the minutes of the day `quiet_from` and `quiet_to` of the clock `utc_offset` (minutes east of UTC)."""
+
+    delay_minutes: int = 0
+    not_before: datetime | None = None
+    quiet_from: int | None = None
+    quiet_to: int | None = None
+    utc_offset: int = 480
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
     """One rule and its effect. `test` answers only yes or no, `step` says also why; both agree. Exactly one of `hold`,
     `route`, `carriers`, `tags` is set, as its phase says."""
@@ -51,12 +92,16 @@ class Rule:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Routing:
     """How warehouses and carriers are chosen when no rule says so. `max_parts` limits the fulfilments of one order;
-    `carriers` is the carrier per warehouse, `default_carriers` a list to try among those a warehouse declares."""
+    `carriers` is the carrier per warehouse, `default_carriers` a list to try among those a warehouse declares. `rates` give
+    parts a cost in `currency`; `freight` says who bears the freight of a split order: `spread` over its parts, or `on_first`."""
 
     allow_split: bool = True
     max_parts: int = 8
     carriers: Mapping[str, str] = field(default_factory=dict)
     default_carriers: tuple[str, ...] = ()
+    rates: tuple[Rate, ...] = ()
+    currency: str = "CNY"
+    freight: Literal["spread", "on_first"] = "spread"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
