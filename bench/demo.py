@@ -249,6 +249,7 @@ def warehouse(box: Running, told: Mapping[str, Any]) -> dict[str, Any]:
             },
             "repeats": "unsafe" if told["kind"] == "unsafe" else "keyed" if told["kind"] == "keyed" else "findable",
             "calls_per_second": 5000,
+            "batch": 50,
             "allow_private": True,
         },
         "info": {"country": "CN", "carriers": ["SF", "ZTO", "YTO"]},

@@ -99,10 +99,12 @@ class Confirmation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Confirmed:
-    """How a confirmation ended: the channel's own reference, and what had to be left out (`degraded`, "" if nothing)."""
+    """How a confirmation ended: the channel's own reference, and what had to be left out (`degraded`, "" if nothing).
+    `document` is the order as the proof read it, which then need not be fetched once more."""
 
     reference: str = ""
     degraded: str = ""
+    document: Document | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

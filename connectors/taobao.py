@@ -301,18 +301,19 @@ def confirm(session: Session, parcel: Confirmation) -> Confirmed:
     reference = ""
     for chunk in [[]] if parcel.whole_order else chunks:
         reference = _send(session, parcel, company, chunk) or reference
-    _prove(session, parcel, oids)
-    return Confirmed(reference=reference)
+    return Confirmed(reference=reference, document=_prove(session, parcel, oids))
 
 
-def _prove(session: Session, parcel: Confirmation, oids: Sequence[str]) -> None:
+def _prove(session: Session, parcel: Confirmation, oids: Sequence[str]) -> Document:
     """Read the trade back: servers have said "success" to a shipment and done nothing (live-servers.md, lesson 3)."""
     try:
-        shown = _shows(session, parcel.order_id, parcel.tracking, oids)
+        body = _fullinfo(session, parcel.order_id, keep_refusals=False)
+        trade, shown = _shown(body, parcel.tracking, oids)
     except HubError as error:
         raise UnknownOutcomeError("unproven", f"sent, but reading back failed: {error.code}") from error
     if not shown:
         raise UnknownOutcomeError("not_shown", "the platform said success and does not show the waybill")
+    return Document(kind="order", external_id=parcel.order_id, body=body, version=_text(trade, "modified"))
 
 
 def _send(session: Session, parcel: Confirmation, company: str, oids: Sequence[str]) -> str:
@@ -343,13 +344,17 @@ def find(session: Session, parcel: Confirmation) -> Confirmed | None:
 
 def _shows(session: Session, tid: str, tracking: str, oids: Sequence[str]) -> bool:
     """Whether the lines `oids` (empty: some line at least) carry the waybill."""
-    trade = _inner(_fullinfo(session, tid, keep_refusals=False), "trade_fullinfo_get_response").get("trade")
+    return _shown(_fullinfo(session, tid, keep_refusals=False), tracking, oids)[1]
+
+
+def _shown(body: bytes, tracking: str, oids: Sequence[str]) -> tuple[Mapping[str, Any], bool]:
+    trade = _inner(body, "trade_fullinfo_get_response").get("trade")
     orders = trade.get("orders") if isinstance(trade, Mapping) else None
     lines = orders.get("order") if isinstance(orders, Mapping) else None
-    if not isinstance(lines, list):
+    if not isinstance(trade, Mapping) or not isinstance(lines, list):
         raise RetryableError("unexpected_reply", "a trade without orders")
     told = {str(line.get("oid_str") or line.get("oid")): str(line.get("invoice_no") or "") for line in lines}
-    return all(told.get(oid) == tracking for oid in oids) if oids else tracking in told.values()
+    return trade, all(told.get(oid) == tracking for oid in oids) if oids else tracking in told.values()
 
 
 def budget(settings: Any) -> Budget:

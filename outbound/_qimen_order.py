@@ -46,7 +46,9 @@ class QimenSettings(Settings):
     """One warehouse of one WMS. `secret_old` is accepted from the WMS too while a rotation is under way. `repeats` is what the WMS
     does with a code it knows (see its contract). `exists_codes` and `missing_codes` are this WMS's own failure codes for "already
     there" and "no such order": Qimen has no common list. `carriers` maps our carrier codes to the ones agreed with it,
-    `platforms` channel names to sourcePlatformCode; `gbk_only` refuses texts its printers would turn into question marks."""
+    `platforms` channel names to sourcePlatformCode; `gbk_only` refuses texts its printers would turn into question marks.
+    `batch` is how many orders go into one deliveryorder.batchcreate (1: each by itself): only for a WMS that decides in the
+    same call, because the standard also allows an answer that comes later."""
 
     base_url: str = "http://qimen.api.taobao.com/router/qimen/service"
     app_key: str = Field(min_length=1)
@@ -64,6 +66,7 @@ class QimenSettings(Settings):
     missing_codes: tuple[str, ...] = ()
     gbk_only: bool = False
     calls_per_second: float = Field(default=20, gt=0, le=10_000)
+    batch: int = Field(default=1, ge=1, le=100)
 
 
 def stamp(moment: datetime) -> str:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from domain.errors import HubError
 from domain.order import Consignee, ShippingNews
 from wire.budget import Budget
 from wire.client import Client
@@ -124,7 +125,8 @@ class Callback:
 class Warehouse:
     """A kind of target we push fulfilments to. `find` answers None when the target does not know the code; `news` asks for
     one fulfilment's progress; it returns the raw body, which `read_news` reads (so that pulled and called-back news are
-    stored alike)."""
+    stored alike). `send_many` sends first attempts together, at most `batch(settings)` of them, and gives one answer or
+    error per shipment in their order; what it raises concerns them all."""
 
     name: str
     title: str
@@ -139,6 +141,8 @@ class Warehouse:
     callback: Callback | None = None
     budget: Callable[[Any], Budget] | None = None
     accepts_tokens: bool = False
+    send_many: Callable[[Session, Sequence[Shipment]], Sequence[Accepted | HubError]] | None = None
+    batch: Callable[[Any], int] | None = None
 
 
 @cache

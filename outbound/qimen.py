@@ -79,10 +79,9 @@ def _answer(body: bytes) -> Mapping[str, Any]:
     return value
 
 
-def _call(session: Session, method: str, tree: Mapping[str, Any], *, writes: bool) -> tuple[bytes, Mapping[str, Any]]:
+def _call(session: Session, method: str, body: bytes, *, writes: bool) -> tuple[bytes, Mapping[str, Any]]:
     """One signed call: the answer's bytes and children."""
     settings: QimenSettings = session.settings
-    body = document(settings, tree)
     query = _query(settings, method, session.clock())
     query["sign"] = qimen_sign(query, body, settings.secret.get_secret_value())
 
@@ -113,12 +112,69 @@ def _told(answer: Mapping[str, Any]) -> tuple[str, str]:
 def send(session: Session, shipment: Shipment) -> Accepted:
     """deliveryorder.create. "Already there" counts only when a query finds our code; "already there" that no query
     shows is an unknown outcome; every other failure is the warehouse's own no, with its code and words."""
-    _, answer = _call(session, "deliveryorder.create", create_tree(session.settings, shipment), writes=True)
+    _, answer = _call(
+        session,
+        "deliveryorder.create",
+        document(session.settings, create_tree(session.settings, shipment)),
+        writes=True,
+    )
     if not _failed(answer):
         return Accepted(reference=_references(answer))
-    code, message = _told(answer)
+    return _already(session, shipment.code, *_told(answer))
+
+
+def send_many(session: Session, shipments: Sequence[Shipment]) -> list[Accepted | HubError]:
+    """deliveryorder.batchcreate, which lists only the orders it did not take, by code and words (H). Those it lists end as with
+    `send`; the others were taken when the flag says success. Beside a failure flag their silence proves nothing."""
+    trees = _trees(session, shipments)
+    sent = {s.code: tree for s, tree in zip(shipments, trees, strict=True) if not isinstance(tree, HubError)}
+    if not sent:
+        return [tree for tree in trees if isinstance(tree, HubError)]
+    body = document(session.settings, {"orders": {"order": list(sent.values())}})
+    _, answer = _call(session, "deliveryorder.batchcreate", body, writes=True)
+    listed = {str(row.get("deliveryOrderCode") or ""): str(row.get("message") or "")[:300] for row in _listed(answer)}
+    if listed.keys() - sent.keys():
+        raise UnknownOutcomeError("unexpected_reply", "the answer is about orders that were not sent")
+    silent: Accepted | HubError = UnknownOutcomeError(*_told(answer)) if _failed(answer) else Accepted()
+    return [
+        tree
+        if isinstance(tree, HubError)
+        else _refused(session, s.code, listed[s.code])
+        if s.code in listed
+        else silent
+        for s, tree in zip(shipments, trees, strict=True)
+    ]
+
+
+def _trees(session: Session, shipments: Sequence[Shipment]) -> list[dict[str, Any] | HubError]:
+    """The orders' trees, or why one cannot be written: its neighbours go all the same."""
+    trees: list[dict[str, Any] | HubError] = []
+    for shipment in shipments:
+        try:
+            tree = create_tree(session.settings, shipment)
+            document(session.settings, tree)
+            trees.append(tree)
+        except HubError as error:
+            trees.append(error)
+    return trees
+
+
+def _listed(answer: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    rows = answer.get("orders")
+    return [row for row in rows if isinstance(row, Mapping)] if isinstance(rows, list) else []
+
+
+def _refused(session: Session, code: str, message: str) -> Accepted | HubError:
+    try:
+        return _already(session, code, "batch_refused", message)
+    except HubError as error:
+        return error
+
+
+def _already(session: Session, order: str, code: str, message: str) -> Accepted:
+    """What a refusal of our order means. Raises RefusedError, or UnknownOutcomeError when it is there and cannot be shown."""
     if code in session.settings.exists_codes or _EXISTS.search(message):
-        found = find(session, shipment.code, "")
+        found = find(session, order, "")
         if found is not None:
             return found
         # It says "there" and does not show it: nobody may send the goods again under another code on that word.
@@ -139,7 +195,12 @@ def _references(answer: Mapping[str, Any]) -> str:
 def _looked_up(session: Session, code: str, reference: str) -> tuple[bytes, Mapping[str, Any]] | None:
     """deliveryorder.query; None when the warehouse says that it has no such order. Any other failure is raised: "I cannot look" is
     not "it is not there"."""
-    body, answer = _call(session, "deliveryorder.query", query_tree(session.settings, code, reference), writes=False)
+    body, answer = _call(
+        session,
+        "deliveryorder.query",
+        document(session.settings, query_tree(session.settings, code, reference)),
+        writes=False,
+    )
     if _failed(answer):
         told, message = _told(answer)
         if told in session.settings.missing_codes or _MISSING.search(message):
@@ -164,7 +225,7 @@ def find(session: Session, code: str, reference: str) -> Accepted | None:
 def cancel(session: Session, code: str, reference: str, reason: str) -> CancelAnswer:
     """order.cancel: success is cancelled, failure is too late - or an order that never arrived, which only a query proves."""
     tree = cancel_tree(session.settings, code, "" if "," in reference else reference, reason)
-    _, answer = _call(session, "order.cancel", tree, writes=True)
+    _, answer = _call(session, "order.cancel", document(session.settings, tree), writes=True)
     if not _failed(answer):
         return CancelAnswer(cancelled=True)
     told, message = _told(answer)
@@ -194,7 +255,7 @@ def stock(session: Session, skus: Sequence[str]) -> tuple[StockLevel, ...]:
     levels: dict[str, tuple[int, int]] = {}
     for at in range(0, len(skus), STOCK_CHUNK):
         tree = stock_tree(session.settings, skus[at : at + STOCK_CHUNK])
-        _, answer = _call(session, "inventory.query", tree, writes=False)
+        _, answer = _call(session, "inventory.query", document(session.settings, tree), writes=False)
         if _failed(answer):
             raise RefusedError(*_told(answer))
         for row in stock_rows(answer):
@@ -249,6 +310,11 @@ def repeats(settings: Any) -> Repeats:
     return promised
 
 
+def batch(settings: Any) -> int:
+    """How many orders this WMS takes in one call."""
+    return int(settings.batch)
+
+
 def budget(settings: Any) -> Budget:
     """Official limits were not found (facts, end): modest, and a Retry-After teaches the rest."""
     return Budget(2 * settings.calls_per_second, settings.calls_per_second)
@@ -268,4 +334,6 @@ WAREHOUSE = Warehouse(
     callback=Callback(verify=verify, news=read_news, reply=reply),
     budget=budget,
     accepts_tokens=True,
+    send_many=send_many,
+    batch=batch,
 )

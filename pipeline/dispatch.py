@@ -13,9 +13,11 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Literal, TypeVar
 
+from connectors._channel import Document
 from domain.errors import ConfigError, HubError, RefusedError, RetryableError, UnknownOutcomeError
+from outbound._warehouse import Accepted, Shipment
 from storage.fulfilments import mark_pushing
-from storage.outbox import claim_outbox, push_state, still_claimed
+from storage.outbox import claim_outbox, push_states, still_claimed
 from storage.rows import Row
 from storage.times import span
 
@@ -34,6 +36,7 @@ _GATHER = 0.04  # seconds
 _AHEAD = 8  # jobs claimed per sender, so that a turn's commit serves many
 
 _STOPPED = frozenset({"cancelling", "cancelled"})
+_SENDABLE = frozenset({"ready", "pushing"})
 
 End = Literal["done", "retry", "refused", "unknown", "parked", "withdrawn", "wait"]
 
@@ -43,7 +46,8 @@ Found = TypeVar("Found")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """How one sending ended. `code`/`detail` of an error, `reference` the peer's own, `degraded` what could not be said."""
+    """How one sending ended. `code`/`detail` of an error, `reference` the peer's own, `degraded` what could not be said,
+    `document` the order as its source showed it afterwards."""
 
     row: Row
     end: End
@@ -53,6 +57,7 @@ class Outcome:
     degraded: str = ""
     error: HubError | None = None
     looked: bool = False
+    document: Document | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,23 +82,22 @@ class Dispatcher:
     hub: Hub
     settle: Settle
     pool: ThreadPoolExecutor
-    flying: dict[Future[Outcome | None], Job] = field(default_factory=dict)
+    flying: dict[Future[list[Outcome]], list[Job]] = field(default_factory=dict)
 
     def turn(self) -> int:
         """Settle and claim once; returns how many rows came back or went out."""
         finished = [future for future in self.flying if future.done()]
         for future in finished:
             del self.flying[future]
-        outcomes = [outcome for future in finished if (outcome := future.result()) is not None]
-        self.settle(self.hub, outcomes)
-        jobs = self._claim()
-        for job in jobs:
-            self.flying[self.pool.submit(send, self.hub, job)] = job
-        return len(finished) + len(jobs)
+        self.settle(self.hub, [outcome for future in finished for outcome in future.result()])
+        calls = build_calls(self.hub, self._claim())
+        for jobs in calls:
+            self.flying[self.pool.submit(send, self.hub, jobs)] = jobs
+        return len(finished) + len(calls)
 
     def land(self) -> None:
         """Settle what has come back and claim nothing more: the way to stop."""
-        landed = [outcome for future in self.flying if future.done() and (outcome := future.result()) is not None]
+        landed = [outcome for future in self.flying if future.done() for outcome in future.result()]
         self.flying.clear()
         self.settle(self.hub, landed)
 
@@ -105,11 +109,13 @@ class Dispatcher:
 
     def _claim(self) -> list[Job]:
         senders = self.hub.settings.senders
-        room = senders * _AHEAD - len(self.flying)
+        room = senders * _AHEAD - sum(map(len, self.flying.values()))
         if room < senders:
             return []
         slow = Counter(
-            job.row["target_id"] for job in self.flying.values() if self.hub.now() - job.claimed_at > span(_SLOW)
+            jobs[0].row["target_id"]
+            for jobs in self.flying.values()
+            if self.hub.now() - jobs[0].claimed_at > span(_SLOW)
         )
         return claim(self.hub, room, [target for target, held in slow.items() if held >= senders // 2])
 
@@ -144,30 +150,72 @@ def claim(hub: Hub, limit: int, skip: Sequence[int] = ()) -> list[Job]:
     return [Job(row, dossiers[row["order_id"]], directory, now, mono) for row in rows]
 
 
-def send(hub: Hub, job: Job) -> Outcome | None:
-    """Have one effect. None: the claim is not ours any more, somebody else will settle it."""
-    outside()
-    row = job.row
-    if _age(hub, job) > span(_SAFE):
-        return Outcome(row=row, end=_again(row), code="claim_too_old")  # given back: nothing was sent
-    if not _ours(hub, job):
-        return None
+def build_calls(hub: Hub, jobs: Sequence[Job]) -> list[list[Job]]:
+    """What goes out together: first pushes to a warehouse that takes several orders in one call. All else goes by itself."""
+    calls: list[list[Job]] = []
+    together: dict[int, list[Job]] = {}
+    for job in jobs:
+        size = _batch(hub, job)
+        call = together.get(job.row["target_id"]) if size > 1 else None
+        if call is None or len(call) >= size:
+            call = []
+            calls.append(call)
+            if size > 1:
+                together[job.row["target_id"]] = call
+        call.append(job)
+    return calls
+
+
+def _batch(hub: Hub, job: Job) -> int:
+    if job.row["kind"] != "push" or job.row["was"] != "due":
+        return 1
+    kind = job.directory.targets[job.row["target_id"]].kind
+    if kind.send_many is None or kind.batch is None:
+        return 1
     try:
-        if row["kind"] == "push":
-            return _push(hub, job)
-        return _cancel(hub, job) if row["kind"] == "cancel" else _confirm(hub, job)
-    except UnknownOutcomeError as error:
-        return Outcome(row=row, end="unknown", code=error.code, detail=error.detail, error=error)
-    except RetryableError as error:
-        return Outcome(row=row, end=_again(row), code=error.code, detail=error.detail, error=error)
-    except ConfigError as error:
-        return Outcome(row=row, end=_again(row), code=error.code, detail=error.detail, error=error)
+        settings = warehouse_session(hub, job.directory.targets[job.row["target_id"]]).settings
+        # Where an unknown outcome is a person's work, one lost answer must not make fifty of it.
+        return 1 if kind.repeats(settings) == "unsafe" else kind.batch(settings)
+    except HubError:
+        return 1  # the send itself will say what is wrong
+
+
+def send(hub: Hub, jobs: Sequence[Job]) -> list[Outcome]:
+    """Have one effect, or the pushes of one call. A row without an outcome is not ours any more, somebody else settles it."""
+    outside()
+    if any(_age(hub, job) > span(_SAFE) for job in jobs):
+        # Given back: nothing was sent.
+        return [Outcome(row=job.row, end=_again(job.row), code="claim_too_old") for job in jobs]
+    ours = [job for job in jobs if _ours(hub, job)]
+    if len(ours) > 1:
+        return _told_for_all(ours, lambda: _push_many(hub, ours))
+    return [outcome for job in ours for outcome in _told_for_all([job], lambda: _one(hub, ours[0]))]
+
+
+def _one(hub: Hub, job: Job) -> list[Outcome]:
+    kind = job.row["kind"]
+    outcome = _push(hub, job) if kind == "push" else _cancel(hub, job) if kind == "cancel" else _confirm(hub, job)
+    return [] if outcome is None else [outcome]
+
+
+def _told_for_all(jobs: Sequence[Job], call: Callable[[], list[Outcome]]) -> list[Outcome]:
+    """The outcomes of a call, whatever it raises."""
+    try:
+        return call()
     except HubError as error:
-        return Outcome(row=row, end="refused", code=error.code, detail=error.detail, error=error)
+        return [_failed(job.row, error) for job in jobs]
     except Exception as error:  # noqa: BLE001 - a fault of ours in the middle of a send: it may have happened
-        return Outcome(
-            row=row, end="unknown", code="internal", detail=type(error).__name__, error=UnknownOutcomeError("internal")
-        )
+        unknown = UnknownOutcomeError("internal", type(error).__name__)
+        return [_failed(job.row, unknown) for job in jobs]
+
+
+def _failed(row: Row, error: HubError) -> Outcome:
+    end: End = "refused"
+    if isinstance(error, UnknownOutcomeError):
+        end = "unknown"
+    elif isinstance(error, (RetryableError, ConfigError)):
+        end = _again(row)
+    return Outcome(row=row, end=end, code=error.code, detail=error.detail, error=error)
 
 
 def _ours(hub: Hub, job: Job) -> bool:
@@ -183,11 +231,11 @@ def _age(hub: Hub, job: Job) -> int:
     return max(hub.now() - job.claimed_at, round((time.monotonic() - job.claimed_mono) * 1_000_000))
 
 
-def _wanted(hub: Hub, row: Row) -> str:
-    """The fulfilment's state while the claim is still ours, else "": asked right before every push, because none may start
-    after a cancel was committed, however young the claim is."""
+def _wanted(hub: Hub, rows: Sequence[Row]) -> dict[int, str]:
+    """The fulfilments' states by row id, as far as the claims are still ours: asked right before every push, because none may
+    start after a cancel was committed, however young the claim is."""
     with hub.read() as tx:
-        return push_state(tx, row["id"], row["token"])
+        return push_states(tx, [row["id"] for row in rows], rows[0]["token"])
 
 
 def _look(find: Callable[[], Found | None]) -> Found | None:
@@ -212,7 +260,7 @@ def _push(hub: Hub, job: Job) -> Outcome | None:
     stopped = fulfilment["state"] in _STOPPED
     repeats = target.kind.repeats(session.settings)
     if row["was"] == "due":
-        if stopped or fulfilment["state"] not in {"pushing", "ready"}:
+        if fulfilment["state"] not in _SENDABLE:
             return Outcome(row=row, end="withdrawn")
     elif repeats == "unsafe":
         return Outcome(row=row, end="parked", code="outcome_unknown")
@@ -224,8 +272,8 @@ def _push(hub: Hub, job: Job) -> Outcome | None:
             return Outcome(row=row, end="unknown", code="not_found_yet", looked=True)
         if stopped:
             return Outcome(row=row, end="withdrawn", code="never_arrived")
-    shipment = build_shipment(dossier, fulfilment, job.directory.accounts[dossier.order["account_id"]])
-    state = _wanted(hub, row)
+    shipment = _shipment(job)
+    state = _wanted(hub, [row]).get(row["id"], "")
     if not state:
         return None
     if state in _STOPPED:
@@ -233,6 +281,52 @@ def _push(hub: Hub, job: Job) -> Outcome | None:
         return Outcome(row=row, end=end, code="stopped")
     accepted = target.kind.send(session, shipment)
     return Outcome(row=row, end="done", reference=accepted.reference)
+
+
+def _shipment(job: Job) -> Shipment:
+    fulfilment = job.dossier.fulfilments[job.row["fulfilment_id"]]
+    return build_shipment(job.dossier, fulfilment, job.directory.accounts[job.dossier.order["account_id"]])
+
+
+def _push_many(hub: Hub, jobs: Sequence[Job]) -> list[Outcome]:
+    """First pushes of several fulfilments in one call. One that was stopped meanwhile stays behind, its neighbours go."""
+    target = jobs[0].directory.targets[jobs[0].row["target_id"]]
+    session = warehouse_session(hub, target)
+    outcomes: list[Outcome] = []
+    going: list[tuple[Row, Shipment]] = []
+    for job in jobs:
+        try:
+            going.append((job.row, _shipment(job)))
+        except HubError as error:
+            outcomes.append(_failed(job.row, error))
+    states = _wanted(hub, [row for row, _ in going]) if going else {}
+    outcomes += [
+        Outcome(row=row, end="withdrawn", code="stopped")
+        for row, _ in going
+        if row["id"] in states and states[row["id"]] not in _SENDABLE
+    ]
+    going = [(row, shipment) for row, shipment in going if states.get(row["id"]) in _SENDABLE]
+    if not going or target.kind.send_many is None:
+        return outcomes
+    send_many, rows = target.kind.send_many, [row for row, _ in going]
+    answers = _answers(lambda: send_many(session, [shipment for _, shipment in going]), len(going))
+    for row, answer in zip(rows, answers, strict=True):
+        outcomes.append(
+            _failed(row, answer)
+            if isinstance(answer, HubError)
+            else Outcome(row=row, end="done", reference=answer.reference)
+        )
+    return outcomes
+
+
+def _answers(call: Callable[[], Sequence[Accepted | HubError]], count: int) -> Sequence[Accepted | HubError]:
+    """One answer each; what the call raises is everybody's, because those that stayed behind have theirs already."""
+    try:
+        return call()
+    except HubError as error:
+        return [error] * count
+    except Exception as error:  # noqa: BLE001 - a fault of ours in the middle of a send: it may have happened
+        return [UnknownOutcomeError("internal", type(error).__name__)] * count
 
 
 def _cancel(hub: Hub, job: Job) -> Outcome:
@@ -282,4 +376,10 @@ def _confirm(hub: Hub, job: Job) -> Outcome:
         if seen is None:
             raise
         confirmed = seen
-    return Outcome(row=row, end="done", reference=confirmed.reference, degraded=confirmed.degraded)
+    return Outcome(
+        row=row,
+        end="done",
+        reference=confirmed.reference,
+        degraded=confirmed.degraded,
+        document=confirmed.document,
+    )

@@ -4,18 +4,21 @@ delivery is stored, in a transaction of its own; only then it is answered."""
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 from connectors._channel import Webhook
 from domain.errors import HubError, MappingError, RefusedError
 from outbound._warehouse import Callback
 from storage.cursors import set_due
-from storage.deliveries import find_delivery, put_delivery
+from storage.deliveries import put_deliveries
 from storage.hints import put_hints
 
 from .bootstrap import Hub
 from .directory import Account, Target, recent_directory
+from .gather import Gather
 from .sessions import channel_session, warehouse_session
 from .trouble import read_trouble
 from .watch import take_callback, warehouse_of
@@ -106,18 +109,36 @@ def _event_id(callback: Callback, body: bytes) -> str:
     return f"body-{_digest(body)}"
 
 
+@dataclass(frozen=True, slots=True)
+class _Delivery:
+    """One checked delivery: its account, its id, and the orders it names."""
+
+    account_id: int
+    delivery: str
+    ids: tuple[str, ...]
+
+
 def _remember(hub: Hub, account: Account, delivery: str, ids: tuple[str, ...]) -> bool:
-    source = f"account:{account.id}"
     delivery = delivery if len(delivery) <= _LONGEST_ID else f"long-{_digest(delivery.encode())}"
-    named = [external_id for external_id in sorted(set(ids)) if external_id and len(external_id) <= _LONGEST_ID]
+    named = tuple(external_id for external_id in sorted(set(ids)) if external_id and len(external_id) <= _LONGEST_ID)
+    gather: Gather[_Delivery, bool] = hub.memory.setdefault("webhooks", Gather(partial(_store, hub), name="webhooks"))
+    return gather.submit(_Delivery(account.id, delivery, named)).result()
+
+
+def _store(hub: Hub, told: Sequence[_Delivery]) -> list[bool]:
+    """Deliveries that came together, in one commit; which of them were new."""
     with hub.write() as tx:
-        if find_delivery(tx, source, delivery, now=hub.now()):
-            return False
         now = hub.now()
-        put_delivery(tx, source, delivery, expires_at=now + _REMEMBERED)
-        put_hints(tx, account.id, named, due_at=now)
-        set_due(tx, [account.id], now, gap=_HINT_GAP)
-        return True
+        sources = [(f"account:{each.account_id}", each.delivery) for each in told]
+        new = put_deliveries(tx, sources, now=now, expires_at=now + _REMEMBERED)
+        named: dict[int, set[str]] = {}
+        for each, first in zip(told, new, strict=True):
+            if first:
+                named.setdefault(each.account_id, set()).update(each.ids)
+        for account_id, ids in sorted(named.items()):
+            put_hints(tx, account_id, sorted(ids), due_at=now)
+        set_due(tx, sorted(named), now, gap=_HINT_GAP)
+        return new
 
 
 def _digest(body: bytes) -> str:

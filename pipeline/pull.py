@@ -172,8 +172,10 @@ def _read_pages(hub: Hub, account: Account, cursor: Row) -> tuple[int, set[str]]
     if pull is None:
         return 0, set()
     outside()
-    settled = _SETTLED_AFTER if cursor["stream"] == "poll" else _STREAMS[cursor["stream"]][2]
-    session = channel_session(hub, account, settled_after=settled)
+    polls = cursor["stream"] == "poll"
+    settled = _SETTLED_AFTER if polls else _STREAMS[cursor["stream"]][2]
+    patient = polls and hub.settings.poll_every <= settled and _overlap(hub, account) > 2 * settled
+    session = channel_session(hub, account, settled_after=settled, polls=polls, patient=patient)
     since = _window(hub, account, cursor)
     cursor |= {"window_start": micros(since.start), "window_end": micros(since.end)}
     new, seen, asked = 0, set[str](), hub.now()
@@ -196,10 +198,13 @@ def _window(hub: Hub, account: Account, cursor: Row) -> Since:
     if cursor["page"] and cursor["window_start"] is not None and cursor["window_end"] is not None:
         return Since(start=moment(cursor["window_start"]), end=moment(cursor["window_end"]), token=cursor["page"])
     if cursor["stream"] == "poll":
-        own = account.options.get("look_back_seconds")
-        overlap = max(hub.settings.look_back, account.channel.overlap) if own is None else timedelta(seconds=float(own))
-        return Since(start=moment(cursor["watermark"]) - overlap, end=now)
+        return Since(start=moment(cursor["watermark"]) - _overlap(hub, account), end=now)
     return Since(start=now - _STREAMS[cursor["stream"]][0], end=now)
+
+
+def _overlap(hub: Hub, account: Account) -> timedelta:
+    own = account.options.get("look_back_seconds")
+    return max(hub.settings.look_back, account.channel.overlap) if own is None else timedelta(seconds=float(own))
 
 
 def _read_hints(hub: Hub, account: Account, seen: set[str], began: int) -> int:

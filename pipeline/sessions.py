@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -19,6 +19,7 @@ from storage.directory import (
     load_warehouse_settings,
 )
 from storage.inbox import known_versions
+from storage.orders import find_finished
 from storage.times import moment
 from wire.budget import Budget
 
@@ -29,14 +30,17 @@ _PLENTY = 1_000_000.0
 _MOST_READ = 100_000
 
 
-def channel_session(hub: Hub, account: Account, *, settled_after: timedelta) -> ChannelSession:
-    """A session for one account. `settled_after`: a stored version this much younger than its arrival need not be read again."""
+def channel_session(
+    hub: Hub, account: Account, *, settled_after: timedelta, polls: bool = False, patient: bool = False
+) -> ChannelSession:
+    """A session for one account. `settled_after`: a stored version this much younger than its arrival need not be read again.
+    `polls` says that sweeps read after this session, `patient` that it soon lists everything again itself."""
     settings, budget = _opened(
         hub, "account", account.id, account.stamp, account.channel.settings, account.channel.budget
     )
 
     def known(versions: Sequence[tuple[str, str, Any]]) -> frozenset[str]:
-        return _known(hub, account.id, versions, settled_after)
+        return _known(hub, account.id, versions, settled_after, polls=polls, patient=patient)
 
     return ChannelSession(
         account=account.name,
@@ -97,21 +101,37 @@ def remember_read(hub: Hub, account_id: int, documents: Sequence[Document], aske
 
 
 def _known(
-    hub: Hub, account_id: int, versions: Sequence[tuple[str, str, Any]], settled_after: timedelta
+    hub: Hub,
+    account_id: int,
+    versions: Sequence[tuple[str, str, Any]],
+    settled_after: timedelta,
+    *,
+    polls: bool,
+    patient: bool,
 ) -> frozenset[str]:
     """Ids that need not be read now. A version read well after it was made hides nothing newer behind the same stamp; one
     read too early is read once more when it has settled, and not at every poll until then. What this process read comes
-    first; after a restart the inbox tells."""
+    first; after a restart the inbox tells. A poll leaves the second look at a finished order to the sweeps, and one that
+    comes again before a version has settled reads it only then: once instead of twice."""
     read: dict[str, tuple[str, int]] = hub.memory.get(f"read:{account_id}", {})
     unsure = [told for told in versions if read.get(told[0], ("", 0))[0] != told[1]]
     known = {external_id: read[external_id] for external_id, _, _ in versions if external_id in read}
     if unsure:
         with hub.read() as tx:
             known |= known_versions(tx, account_id, [external_id for external_id, _, _ in unsure])
-    now, margin = hub.clock(), settled_after
-
-    def settled(external_id: str, version: str, stamped: datetime) -> bool:
+    settled_by = hub.clock() - settled_after
+    sure: set[str] = set()
+    early: list[str] = []
+    for external_id, version, stamped in versions:
         last, read_at = known.get(external_id, ("", 0))
-        return last == version and (moment(read_at) - margin >= stamped or now - margin < stamped)
-
-    return frozenset(told[0] for told in versions if settled(*told))
+        if settled_by < stamped:
+            if patient or last == version:
+                sure.add(external_id)
+        elif last == version and moment(read_at) - settled_after >= stamped:
+            sure.add(external_id)
+        elif last == version:
+            early.append(external_id)
+    if polls and early:
+        with hub.read() as tx:
+            sure |= find_finished(tx, account_id, early)
+    return frozenset(sure)

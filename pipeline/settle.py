@@ -4,13 +4,14 @@ the claim is still ours."""
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
 from domain.errors import ConfigError, HubError, RetryableError
 from domain.states import FULFILMENT, may_move
 from storage.directory import set_account_state, set_warehouse_state
 from storage.exceptions import put_exceptions
+from storage.inbox import Arrival, put_arrivals
 from storage.outbox import reply_place
 from storage.rows import Row
 from storage.times import micros, span
@@ -63,6 +64,22 @@ def settle(hub: Hub, outcomes: Sequence[Outcome]) -> None:
                 _stop_target(ws, row, outcome.error)
             ws.keep(dossier)
         write_workspace(ws)
+        put_arrivals(tx, hub.vault, hub.ids.take, [*_shown(outcomes)], ws.now)
+
+
+def _shown(outcomes: Sequence[Outcome]) -> Iterator[Arrival]:
+    """What sources showed when they were read back: documents like any other."""
+    for outcome in outcomes:
+        told = outcome.document
+        if told is not None:
+            yield Arrival(
+                source_kind="account",
+                source_id=outcome.row["target_id"],
+                kind=told.kind,
+                external_id=told.external_id,
+                body=told.body,
+                version=told.version,
+            )
 
 
 def _settle_push(ws: Workspace, dossier: Dossier, row: Row, outcome: Outcome) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, delete, select
+from collections.abc import Sequence
 
-from .rows import insert_missing
+from sqlalchemy import Connection, delete, select, tuple_
+
+from .rows import chunks, insert_missing
 from .tables import deliveries
+
+Delivery = tuple[str, str]
 
 
 def find_delivery(tx: Connection, source: str, delivery_id: str, *, now: int) -> bool:
@@ -18,6 +22,26 @@ def find_delivery(tx: Connection, source: str, delivery_id: str, *, now: int) ->
 def put_delivery(tx: Connection, source: str, delivery_id: str, *, expires_at: int) -> None:
     """Remember a delivery until then (µs); once is enough."""
     insert_missing(tx, deliveries, [{"source": source, "delivery_id": delivery_id, "expires_at": expires_at}])
+
+
+def put_deliveries(tx: Connection, told: Sequence[Delivery], *, now: int, expires_at: int) -> list[bool]:
+    """Remember several (source, delivery id) until then (µs); says of each whether it is the first of its kind."""
+    d = deliveries
+    seen: set[Delivery] = set()
+    for chunk in chunks(sorted(set(told)), 400):
+        query = select(d.c.source, d.c.delivery_id).where(tuple_(d.c.source, d.c.delivery_id).in_(chunk))
+        seen |= {(row[0], row[1]) for row in tx.execute(query.where(d.c.expires_at > now))}
+    new = []
+    for each in told:
+        new.append(each not in seen)
+        seen.add(each)
+    rows = [
+        {"source": source, "delivery_id": ident, "expires_at": expires_at}
+        for (source, ident), first in sorted(zip(told, new, strict=True))
+        if first
+    ]
+    insert_missing(tx, deliveries, rows)
+    return new
 
 
 def delete_expired_deliveries(tx: Connection, *, now: int) -> None:

@@ -23,6 +23,19 @@ def find_orders(tx: Connection, identities: Iterable[Identity]) -> list[int]:
     return ids
 
 
+def find_finished(tx: Connection, account_id: int, external_ids: Sequence[str]) -> set[str]:
+    """Those of these orders that are completed or closed: nothing of ours can go out for them any more."""
+    found: set[str] = set()
+    for chunk in chunks(sorted(set(external_ids))):
+        query = select(orders.c.external_id).where(
+            orders.c.account_id == account_id,
+            orders.c.external_id.in_(chunk),
+            orders.c.status.in_(("completed", "closed")),
+        )
+        found |= set(tx.execute(query).scalars())
+    return found
+
+
 def find_tombstones(tx: Connection, identities: Iterable[Identity]) -> set[Identity]:
     """Those of these (account id, external id) that were cancelled before they came."""
     marks = tuple_(tombstones.c.account_id, tombstones.c.external_id)

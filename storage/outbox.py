@@ -16,9 +16,13 @@ from .tables import fulfilments, outbox
 _WORK = ("due", "sending", "unknown")
 # Asked before every single push: built once.
 _PUSH_STATE = (
-    select(fulfilments.c.state)
+    select(outbox.c.id, fulfilments.c.state)
     .join(outbox, outbox.c.fulfilment_id == fulfilments.c.id)
-    .where(outbox.c.id == bindparam("row_id"), outbox.c.state == "sending", outbox.c.token == bindparam("token"))
+    .where(
+        outbox.c.id.in_(bindparam("row_ids", expanding=True)),
+        outbox.c.state == "sending",
+        outbox.c.token == bindparam("token"),
+    )
 )
 
 
@@ -50,9 +54,10 @@ def still_claimed(tx: Connection, row_id: int, token: int) -> bool:
     return tx.execute(query).first() is not None
 
 
-def push_state(tx: Connection, row_id: int, token: int) -> str:
-    """The state of the fulfilment of a push that is still claimed with this token, "" when it is not."""
-    return str(tx.execute(_PUSH_STATE, {"row_id": row_id, "token": token}).scalar() or "")
+def push_states(tx: Connection, row_ids: Sequence[int], token: int) -> dict[int, str]:
+    """The states of the fulfilments of pushes that are still claimed with this token, by outbox row; at most 500 rows."""
+    rows = tx.execute(_PUSH_STATE, {"row_ids": list(row_ids), "token": token})
+    return {row.id: row.state for row in rows}
 
 
 def next_due(tx: Connection) -> int | None:

@@ -9,6 +9,7 @@ import pytest
 
 from domain.errors import ConfigError, HubError, MappingError, RefusedError, RetryableError, UnknownOutcomeError
 from outbound import qimen
+from outbound._warehouse import Accepted
 from tests.connectors.side import Side, answering, new_client, sample
 from tests.wire.loopback import Loopback, reply
 from wire.safe_xml import build
@@ -293,3 +294,44 @@ def test_every_error_is_one_of_ours(side: Side) -> None:
     side.fault("qimen", "*", "rate_limit")
     with pytest.raises(HubError):
         qimen.stock(at(side), ["A"])
+
+
+def test_several_orders_go_in_one_call(side: Side) -> None:
+    parcels = [goods(side), goods(side), goods(side)]
+    assert qimen.send_many(at(side), parcels) == [Accepted()] * 3
+    assert [len(documents_of(side, parcel.code)) for parcel in parcels] == [1, 1, 1]
+
+
+def test_the_order_that_a_call_lists_is_refused_and_its_silent_neighbours_are_unknown(side: Side) -> None:
+    good, bad = goods(side), goods(side)
+    bad = replace(bad, lines=(replace(bad.lines[0], sku="NO-SUCH-SKU"),))
+    first, second = qimen.send_many(at(side), [good, bad])
+    assert isinstance(first, UnknownOutcomeError)
+    assert isinstance(second, RefusedError)
+    assert qimen.find(at(side), good.code, "") is not None
+
+
+def test_an_order_of_a_call_that_is_there_already_is_found(side: Side) -> None:
+    known, new = goods(side), goods(side)
+    accepted = qimen.send(at(side), known)
+    again, _ = qimen.send_many(at(side), [known, new])
+    assert again == accepted
+    assert len(documents_of(side, known.code)) == 1
+
+
+def test_an_order_that_cannot_be_written_stays_out_of_the_call(side: Side) -> None:
+    good, bad = goods(side), replace(goods(side), buyer_message="bell \x07")
+    first, second = qimen.send_many(at(side), [good, bad])
+    assert first == Accepted()
+    assert isinstance(second, MappingError)
+
+
+def test_an_answer_about_orders_that_were_not_sent_proves_nothing() -> None:
+    listed = b"<orders><order><deliveryOrderCode>OTHER</deliveryOrderCode><message>no</message></order></orders>"
+    body = b"<response><flag>success</flag><code>0</code><message>ok</message>" + listed + b"</response>"
+    with Loopback(lambda _seen, _connection: reply(200, body)) as server, new_client() as client:
+        place = session(
+            settings(base_url=f"{server.url}/router/qimen/service", allow_private=True), client, now=lambda: NOW
+        )
+        with pytest.raises(UnknownOutcomeError):
+            qimen.send_many(place, [shipment(), shipment(code="HUB-DO-0002")])

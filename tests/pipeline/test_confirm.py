@@ -42,8 +42,7 @@ def test_a_partner_intake_has_nothing_to_confirm(shop: Shop) -> None:
 def test_a_later_parcel_waits_for_the_earlier_one(shop: Shop) -> None:
     shipped(shop, ("SF1", [("A", 1)]), ("SF2", [("B", 1)]), goods=(("A", 1), ("B", 1)))
     first, second = sorted(shop.claim(), key=lambda job: job.row["id"])
-    outcome = send(shop.hub, second)
-    assert outcome is not None
+    (outcome,) = send(shop.hub, [second])
     assert outcome.end == "wait"
     shop.end([second], "wait")
     assert shop.claim() == []
@@ -70,8 +69,7 @@ def test_a_channel_with_one_number_per_line_hears_of_its_first_parcel_only(shop:
     shop.end([second], "wait")
     shop.clock.wait(seconds=1)
     (again,) = shop.claim()
-    outcome = send(shop.hub, again)
-    assert outcome is not None
+    (outcome,) = send(shop.hub, [again])
     assert (outcome.end, bool(outcome.degraded)) == ("done", True)
     shop.end([again], "done", degraded=outcome.degraded)
     order_ = order_.again()

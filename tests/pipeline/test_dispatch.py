@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from domain.errors import ConfigError, RefusedError, RetryableError, UnknownOutcomeError
+from pipeline.absorb import absorb_all
 from pipeline.apply import apply_values
 from pipeline.dispatch import claim, dispatch, send
 from pipeline.review import cancel_by_number, review
@@ -43,6 +44,8 @@ class Wms:
         root = parse(seen.body)
         code = root.findtext("deliveryOrder/deliveryOrderCode") or root.findtext("orderCode") or ""
         self.asked.append(method)
+        if method == "batchcreate":
+            return self._create_many([str(each.text) for each in root.iter("deliveryOrderCode")])
         if method == "create":
             return self._create(code)
         if method == "cancel":
@@ -52,6 +55,23 @@ class Wms:
             return _answer("S021", "order not found")
         body = f"<deliveryOrder><deliveryOrderCode>{code}</deliveryOrderCode><deliveryOrderId>W1</deliveryOrderId></deliveryOrder>"
         return _answer(extra=body)
+
+    def _create_many(self, codes: list[str]) -> bytes | None:
+        """`script` holds one step for the call ("lost", "drop", "busy"), or one for each order of it ("ok", "no")."""
+        if self.before_create is not None:
+            self.before_create()
+        if self.script and self.script[0] in {"lost", "drop", "busy"}:
+            step = self.script.pop(0)
+            self.taken += codes if step == "lost" else []
+            return reply(503) if step == "busy" else None
+        steps = [self.script.pop(0) if self.script else "ok" for _ in codes]
+        self.taken += [code for code, step in zip(codes, steps, strict=True) if step == "ok"]
+        failed = [code for code, step in zip(codes, steps, strict=True) if step == "no"]
+        rows = "".join(
+            f"<order><deliveryOrderCode>{code}</deliveryOrderCode><message>unknown item</message></order>"
+            for code in failed
+        )
+        return _answer("PARTIAL", "some failed", extra=f"<orders>{rows}</orders>") if failed else _answer()
 
     def _create(self, code: str) -> bytes | None:
         if self.before_create is not None:
@@ -73,10 +93,10 @@ def _answer(code: str = "0", message: str = "ok", *, extra: str = "") -> bytes:
 
 
 @contextmanager
-def serving(shop: Shop, repeats: str) -> Iterator[Wms]:
+def serving(shop: Shop, repeats: str, batch: int = 1) -> Iterator[Wms]:
     wms = Wms()
     with Loopback(wms) as server:
-        apply_values(shop.hub, {"warehouses": [warehouse(url=server.url, repeats=repeats)]})
+        apply_values(shop.hub, {"warehouses": [warehouse(url=server.url, repeats=repeats, batch=batch)]})
         yield wms
 
 
@@ -91,6 +111,67 @@ def rounds(shop: Shop, order_: Order, number: int = 4) -> Order:
     for _ in range(number):
         turn(shop)
     return order_.again()
+
+
+# --- several orders in one call ------------------------------------------------------------------------------------------
+
+
+def several(shop: Shop) -> list[Order]:
+    ids = ("PO-1", "PO-2", "PO-3")
+    shop.put(*(order(ident) for ident in ids))
+    absorb_all(shop.hub)
+    return [shop.order(ident) for ident in ids]
+
+
+def test_first_pushes_to_one_warehouse_share_a_call(shop: Shop) -> None:
+    with serving(shop, "findable", batch=2) as wms:
+        orders = [rounds(shop, each, 1) for each in several(shop)]
+        assert sorted(wms.asked) == ["batchcreate", "create"]
+        assert [each.states for each in orders] == [["accepted"]] * 3
+        assert sorted(wms.taken) == sorted(each.code for each in orders)
+
+
+def test_a_warehouse_that_cannot_be_asked_gets_its_orders_one_by_one(shop: Shop) -> None:
+    with serving(shop, "unsafe", batch=50) as wms:
+        for each in several(shop):
+            rounds(shop, each, 1)
+        assert wms.asked == ["create"] * 3
+
+
+def test_one_refused_order_of_a_call_is_refused_alone_and_the_others_are_looked_up(shop: Shop) -> None:
+    with serving(shop, "findable", batch=50) as wms:
+        wms.script = ["ok", "no", "ok"]
+        orders = [rounds(shop, each, 2) for each in several(shop)]
+        assert sorted(each.states for each in orders) == [["accepted"], ["accepted"], ["rejected"]]
+        assert wms.asked == ["batchcreate", "query", "query"]
+        assert len(wms.taken) == 2
+
+
+@pytest.mark.parametrize("step", ["lost", "drop", "busy"])
+def test_a_lost_answer_to_a_call_leaves_every_order_of_it_sent_once(shop: Shop, step: str) -> None:
+    with serving(shop, "findable", batch=50) as wms:
+        wms.script = [step]
+        orders = [rounds(shop, each, 4) for each in several(shop)]
+        assert [each.states for each in orders] == [["accepted"]] * 3
+        assert sorted(wms.taken) == sorted(each.code for each in orders)
+
+
+def test_an_order_cancelled_after_the_claim_stays_behind_and_its_neighbours_go(shop: Shop) -> None:
+    with serving(shop, "findable", batch=50) as wms:
+        gone, *others = several(shop)
+        jobs = shop.claim()
+        cancel_by_number(shop.hub, gone.number, actor="desk", why="buyer")
+        settle(shop.hub, send(shop.hub, jobs))
+        assert sorted(wms.taken) == sorted(each.code for each in others)
+        assert rounds(shop, gone, 4).status == "closed"
+
+
+def test_an_order_that_cannot_be_written_does_not_hold_up_its_neighbours(shop: Shop) -> None:
+    with serving(shop, "findable", batch=50) as wms:
+        shop.put(order("PO-1"), order("PO-2", buyer_message="\x01 bell"), order("PO-3"))
+        absorb_all(shop.hub)
+        settle(shop.hub, send(shop.hub, shop.claim()))
+        assert len(wms.taken) >= 2
 
 
 # --- three outcomes, three kinds of warehouse, over real HTTP -----------------------------------------------------------
@@ -178,7 +259,7 @@ def test_no_push_starts_after_a_cancel_was_committed(shop: Shop) -> None:
         order_ = shop.take(order())
         (job,) = claim(shop.hub, 10)
         cancel_by_number(shop.hub, order_.number, actor="acme", why="no longer wanted")
-        outcome = send(shop.hub, job)
+        outcome = next(iter(send(shop.hub, [job])), None)
         assert wms.asked == []
         assert outcome is not None
         settle(shop.hub, [outcome])
@@ -193,7 +274,7 @@ def test_a_resend_does_not_start_after_a_cancel_either(small_shop: Shop) -> None
         order_ = rounds(small_shop, small_shop.take(order()), 1)
         (job,) = claim(small_shop.hub, 10)
         cancel_by_number(small_shop.hub, order_.number, actor="acme", why="no longer wanted")
-        outcome = send(small_shop.hub, job)
+        outcome = next(iter(send(small_shop.hub, [job])), None)
         assert outcome is not None
         settle(small_shop.hub, [outcome])
         small_shop.clock.wait(days=1)
@@ -266,7 +347,7 @@ def test_a_frozen_sender_sends_nothing_when_it_wakes(shop: Shop) -> None:
     shop.take(order())
     (job,) = shop.claim()
     shop.clock.wait(seconds=90)
-    outcome = send(shop.hub, job)
+    outcome = next(iter(send(shop.hub, [job])), None)
     assert outcome is not None
     assert (outcome.end, outcome.code) == ("retry", "claim_too_old")
 
@@ -275,7 +356,7 @@ def test_a_claim_too_old_to_finish_is_given_back_unsent(shop: Shop) -> None:
     order_ = shop.take(order())
     (job,) = shop.claim()
     shop.clock.wait(seconds=30)
-    outcome = send(shop.hub, job)
+    outcome = next(iter(send(shop.hub, [job])), None)
     assert outcome is not None
     settle(shop.hub, [outcome])
     assert (order_.again().states, order_.again().sendings("push")) == (["ready"], ["due"])
@@ -394,4 +475,4 @@ def test_no_network_call_happens_inside_a_transaction(shop: Shop) -> None:
     shop.take(order())
     (job,) = shop.claim()
     with shop.hub.write(), pytest.raises(AssertionError, match="inside a transaction"):
-        send(shop.hub, job)
+        send(shop.hub, [job])
