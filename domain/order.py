@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Literal
+from operator import attrgetter
+from typing import Any, Literal
 
 OrderStatus = Literal["pending_payment", "pending_shipment", "partially_shipped", "shipped", "completed", "closed"]
 Payment = Literal["unpaid", "paid", "cod"]
@@ -34,6 +35,15 @@ class Consignee:
     region: str = ""
     token: str = ""
     masked: bool = False
+
+
+_CONSIGNEE = tuple(each.name for each in fields(Consignee))
+_values_of = attrgetter(*_CONSIGNEE)
+
+
+def consignee_values(consignee: Consignee) -> dict[str, Any]:
+    """The consignee as plain values by field name."""
+    return dict(zip(_CONSIGNEE, _values_of(consignee), strict=True))
 
 
 @dataclass(frozen=True, slots=True)

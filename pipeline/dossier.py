@@ -38,6 +38,9 @@ _MUTABLE: dict[Table, tuple[str, ...]] = {
 }
 
 
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
+
+
 @dataclass(slots=True)
 class Dossier:
     """One order's rows by their keys. `private` is the opened `orders.private`; `moves` are stock changes to make
@@ -214,7 +217,7 @@ def _chain(dossier: Dossier, rows: list[Row], now: int) -> None:
     seq, previous = int(dossier.order["event_seq"]), bytes(dossier.order["event_hash"] or GENESIS)
     for actor, kind, detail in dossier.log:
         seq += 1
-        text = json.dumps(detail, ensure_ascii=False, separators=(",", ":"), sort_keys=True) if detail else ""
+        text = _encode(detail) if detail else ""
         previous = link(previous, dossier.id, seq, now, actor, kind, text)
         rows.append(
             {

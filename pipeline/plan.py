@@ -7,13 +7,13 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 from domain.allocation import largest_remainder
 from domain.decision import Decision, Part
-from domain.order import Line, Order
+from domain.order import Line, Order, consignee_values
 from domain.states import FULFILMENT, Progress, move, roll_up
 from domain.verdict import Verdict
 from normalizer.checks import check
@@ -39,7 +39,7 @@ def plan_order(ws: Workspace, dossier: Dossier, order: Order, account: Account) 
     problems = [problem for verdict in verdicts for problem in verdict.problems]
     waiting = any(verdict.waiting for verdict in verdicts)
     _remember_goods(dossier, checked)
-    dossier.private["ship_to"] = asdict(checked.consignee)
+    dossier.private["ship_to"] = consignee_values(checked.consignee)
     dossier.order |= {"country": checked.consignee.country, "region": checked.consignee.region}
     decision = decide(checked, facts, ws.directory.ruleset)
     causes: dict[str, Mapping[str, Any]] = {} if waiting else dict(problem_causes(problems))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 from domain.allocation import allocate, split_units
 from domain.errors import HubError
 from domain.numbers import order_number
-from domain.order import AfterSale, Component, Consignee, Line, Order
+from domain.order import AfterSale, Component, Consignee, Line, Order, consignee_values
 from domain.states import is_newer
 from storage.events import GENESIS
 from storage.rows import Row
@@ -198,7 +198,7 @@ def _write_content(ws: Workspace, dossier: Dossier, account: Account, order: Ord
         **person_hashes(ws.hub.vault, account.id, order),
     }
     dossier.private |= {
-        "consignee": asdict(order.consignee),
+        "consignee": consignee_values(order.consignee),
         "buyer_id": order.buyer_id,
         "buyer_message": order.buyer_message,
         "seller_memo": order.seller_memo,

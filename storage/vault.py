@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import stat
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +23,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from domain.errors import ConfigError
 
 VERSION = 1
-_RAW, _ZSTD = 0, 1
+_RAW = 0
 _SMALL = 64
 _MAX_OPENED = 64 * 2**20
 
@@ -38,7 +39,7 @@ class Vault:
 
     def seal(self, place: str, row: object, plain: bytes) -> bytes:
         """Encrypt `plain` for exactly one place ("table.column") and row; larger values are compressed first."""
-        packed = bytes((_ZSTD,)) + zstandard.compress(plain, 3) if len(plain) > _SMALL else bytes((_RAW,)) + plain
+        packed = b"\x01" + _compressor().compress(plain) if len(plain) > _SMALL else b"\x00" + plain
         nonce = os.urandom(12)
         return (
             bytes((VERSION, self.current)) + nonce + self._cipher(self.current).encrypt(nonce, packed, _aad(place, row))
@@ -57,10 +58,10 @@ class Vault:
             return packed[1:]
         if zstandard.frame_content_size(packed[1:]) > _MAX_OPENED:
             raise ConfigError("vault_blob", f"{place}: larger than anything that is ever sealed")
-        return zstandard.ZstdDecompressor().decompress(packed[1:], max_output_size=_MAX_OPENED)
+        return _decompressor().decompress(packed[1:], max_output_size=_MAX_OPENED)
 
     def seal_json(self, place: str, row: object, value: Any) -> bytes:
-        return self.seal(place, row, json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())
+        return self.seal(place, row, _encode(value).encode())
 
     def open_json(self, place: str, row: object, blob: bytes) -> Any:
         return json.loads(self.open(place, row, blob))
@@ -78,6 +79,25 @@ class Vault:
                 raise ConfigError("vault_key", f"key {key_id} is not in the key file")
             cipher = self._ciphers[key_id] = AESGCM(key)
         return cipher
+
+
+# A context costs more than compressing a kilobyte with it; one serves one thread.
+_of_thread = threading.local()
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+def _compressor() -> zstandard.ZstdCompressor:
+    known: zstandard.ZstdCompressor | None = getattr(_of_thread, "compressor", None)
+    if known is None:
+        known = _of_thread.compressor = zstandard.ZstdCompressor(level=3)
+    return known
+
+
+def _decompressor() -> zstandard.ZstdDecompressor:
+    known: zstandard.ZstdDecompressor | None = getattr(_of_thread, "decompressor", None)
+    if known is None:
+        known = _of_thread.decompressor = zstandard.ZstdDecompressor()
+    return known
 
 
 def _aad(place: str, row: object) -> bytes:

@@ -56,7 +56,9 @@ def test_resumes_at_every_page_without_losing_a_trade(side: Side) -> None:
 
 def test_a_trade_that_changes_while_being_listed_is_not_lost(side: Side) -> None:
     placed = set(side.place("taobao", 12, kind="touched"))
-    window = Since(start=side.taobao().clock() - timedelta(minutes=5), end=side.taobao().clock() + timedelta(minutes=20))
+    window = Since(
+        start=side.taobao().clock() - timedelta(minutes=5), end=side.taobao().clock() + timedelta(minutes=20)
+    )
     found = documents(taobao.pull(side.taobao(page_size=5), window))
     assert placed <= {document.external_id for document in found}
 

@@ -1,0 +1,211 @@
+"""`hub.py bench absorb`: stored documents → checked, decided orders with their pushes, in one process; the floor is the bare
+driver writing exactly the same rows, in as many commits, with the same durability, in the same run."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from pysqlite3 import dbapi2
+
+from pipeline.absorb import absorb
+from pipeline.apply import apply_values
+from pipeline.bootstrap import Hub, close_hub, open_hub
+from pipeline.directory import read_directory
+from pipeline.settings import Settings
+from storage.inbox import Arrival, put_arrivals
+
+from . import goods
+
+# What absorbing an order writes; `inbox` and `stock` rows are changed, all others made.
+_MADE = (
+    "orders",
+    "order_lines",
+    "fulfilments",
+    "fulfilment_lines",
+    "outbox",
+    "exceptions",
+    "decisions",
+    "events",
+)
+_CHANGED = {"inbox": ("state", "order_id", "error"), "stock": ("on_hand", "reserved", "moved_at", "updated_at")}
+_KEYS = {"inbox": ("id",), "stock": ("warehouse_id", "sku")}
+
+Tables = dict[str, tuple[tuple[str, ...], list[tuple[Any, ...]]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """Orders per second of the hub and of the floor (medians), and what was measured."""
+
+    value: float
+    floor: float
+    orders: int
+    runs: int
+
+    @property
+    def ratio(self) -> float:
+        return round(self.value / self.floor, 3)
+
+
+def bench_absorb(*, orders: int, seed: int, database: str, runs: int = 3, batch: int = 500) -> Figure:
+    """Measure `runs` times `orders` orders, hub and floor by turns, on an empty database of its own each time."""
+    hub_rates, floor_rates = [], []
+    for run in range(runs + 1):
+        with _fresh(database, batch) as hub:
+            fill_inbox(hub, orders, seed)
+            taken = _timed(partial(absorb_all_of, hub, orders))
+            tables = _written(hub)
+        with _fresh(database, batch) as hub:
+            fill_inbox(hub, orders, seed)
+            floor = _timed(partial(write_bare, hub, tables, orders, batch))
+        if run:  # the first pair warms up
+            hub_rates.append(orders / taken)
+            floor_rates.append(orders / floor)
+    return Figure(round(statistics.median(hub_rates), 1), round(statistics.median(floor_rates), 1), orders, runs)
+
+
+@contextlib.contextmanager
+def _fresh(database: str, batch: int) -> Iterator[Hub]:
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hub-bench-")))
+        url = stack.enter_context(_own_database(database)) if database else ""
+        hub = open_hub(Settings(data_folder=folder, database_url=url, batch=batch))
+        stack.callback(close_hub, hub)
+        (folder / "rules.json").write_text(json.dumps(goods.ruleset()))
+        apply_values(hub, goods.trade() | {"ruleset": {"file": "rules.json"}}, folder=folder)
+        yield hub
+
+
+@contextlib.contextmanager
+def _own_database(url: str) -> Iterator[str]:
+    """A database of its own on the server of `url`, dropped afterwards."""
+    plain = url.replace("postgresql+psycopg://", "postgresql://")
+    name = f"hub_bench_{time.time_ns()}"
+    with psycopg.connect(plain, autocommit=True) as connection:
+        connection.execute(f"create database {name}")
+        try:
+            head, _, tail = url.partition("://")
+            place, _, rest = tail.partition("/")
+            options = "?" + rest.partition("?")[2] if "?" in rest else ""
+            yield f"{head}://{place}/{name}{options}"
+        finally:
+            connection.execute(f"drop database if exists {name} with (force)")
+
+
+def fill_inbox(hub: Hub, orders: int, seed: int, *, first: int = 0) -> None:
+    """Store the documents as a reader would have."""
+    with hub.read() as tx:
+        ids = {account.name: account.id for account in read_directory(hub, tx).accounts.values()}
+    batch: list[Arrival] = []
+    for account, external_id, body in goods.documents(orders, seed, first=first):
+        batch.append(
+            Arrival(source_kind="account", source_id=ids[account], kind="order", external_id=external_id, body=body)
+        )
+        if len(batch) == 1000:
+            _store(hub, batch)
+            batch = []
+    _store(hub, batch)
+
+
+def _store(hub: Hub, arrivals: Sequence[Arrival]) -> None:
+    with hub.write() as tx:
+        put_arrivals(tx, hub.vault, hub.ids.take, arrivals, hub.now())
+
+
+def absorb_all_of(hub: Hub, orders: int) -> None:
+    """Absorb until that many documents have come to an end."""
+    done = 0
+    while done < orders:
+        taken = absorb(hub)
+        if not taken:
+            raise RuntimeError(f"only {done} of {orders} documents were absorbed")
+        done += taken
+
+
+def _timed(work: Callable[[], None]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def _written(hub: Hub) -> Tables:
+    """Every row that absorbing made or changed, as plain tuples."""
+    found: Tables = {}
+    with hub.read() as tx:
+        for table in (*_MADE, *_CHANGED):
+            result = tx.exec_driver_sql(f"select * from {table}")  # noqa: S608 - names of this module
+            found[table] = tuple(result.keys()), [tuple(row) for row in result]
+    return found
+
+
+def write_bare(hub: Hub, tables: Tables, orders: int, batch: int) -> None:
+    """The same rows through the bare driver, in commits of `batch` orders."""
+    steps = max(1, -(-orders // batch))
+    if hub.settings.url.startswith("sqlite"):
+        connection = dbapi2.connect(hub.settings.url.removeprefix("sqlite:///"), isolation_level=None)
+        connection.execute("pragma synchronous=full")
+        _write_sqlite(connection, tables, steps)
+        connection.close()
+        return
+    plain = hub.settings.url.replace("postgresql+psycopg://", "postgresql://")
+    with psycopg.connect(plain) as pg:
+        _write_postgresql(pg, tables, steps)
+
+
+def _share(rows: list[tuple[Any, ...]], step: int, steps: int) -> list[tuple[Any, ...]]:
+    return rows[len(rows) * step // steps : len(rows) * (step + 1) // steps]
+
+
+def _write_sqlite(connection: sqlite3.Connection, tables: Tables, steps: int) -> None:
+    for step in range(steps):
+        connection.execute("begin immediate")
+        for table in _MADE:
+            names, rows = tables[table]
+            marks = ",".join("?" * len(names))
+            connection.executemany(
+                f"insert into {table} ({','.join(names)}) values ({marks})", _share(rows, step, steps)
+            )
+        for table in _CHANGED:
+            statement, rows = _update(table, tables, "?")
+            connection.executemany(statement, _share(rows, step, steps))
+        connection.execute("commit")
+
+
+def _write_postgresql(connection: psycopg.Connection, tables: Tables, steps: int) -> None:
+    for step in range(steps):
+        with connection.cursor() as cursor:
+            for table in _MADE:
+                names, rows = tables[table]
+                marks = ",".join(["%s"] * len(names))
+                cursor.executemany(
+                    f"insert into {table} ({','.join(names)}) values ({marks})", _share(rows, step, steps)
+                )
+            for table in _CHANGED:
+                statement, rows = _update(table, tables, "%s")
+                cursor.executemany(statement, _share(rows, step, steps))
+        connection.commit()
+
+
+def _update(table: str, tables: Tables, mark: str) -> tuple[str, list[tuple[Any, ...]]]:
+    """An update of the changed columns by key, and its values."""
+    names, rows = tables[table]
+    columns, keys = _CHANGED[table], _KEYS[table]
+    at = [names.index(name) for name in (*columns, *keys)]
+    sets, where = (mark_join(part, mark, glue) for part, glue in ((columns, ","), (keys, " and ")))
+    return f"update {table} set {sets} where {where}", [tuple(row[n] for n in at) for row in rows]  # noqa: S608
+
+
+def mark_join(names: Sequence[str], mark: str, glue: str) -> str:
+    """`a=?,b=?` for an update."""
+    return glue.join(f"{name}={mark}" for name in names)
