@@ -172,10 +172,7 @@ def _write_sqlite(connection: sqlite3.Connection, tables: Tables, steps: int) ->
         connection.execute("begin immediate")
         for table in _MADE:
             names, rows = tables[table]
-            marks = ",".join("?" * len(names))
-            connection.executemany(
-                f"insert into {table} ({','.join(names)}) values ({marks})", _share(rows, step, steps)
-            )
+            connection.executemany(_insert(table, names, "?"), _share(rows, step, steps))
         for table in _CHANGED:
             statement, rows = _update(table, tables, "?")
             connection.executemany(statement, _share(rows, step, steps))
@@ -187,14 +184,15 @@ def _write_postgresql(connection: psycopg.Connection, tables: Tables, steps: int
         with connection.cursor() as cursor:
             for table in _MADE:
                 names, rows = tables[table]
-                marks = ",".join(["%s"] * len(names))
-                cursor.executemany(
-                    f"insert into {table} ({','.join(names)}) values ({marks})", _share(rows, step, steps)
-                )
+                cursor.executemany(_insert(table, names, "%s"), _share(rows, step, steps))
             for table in _CHANGED:
                 statement, rows = _update(table, tables, "%s")
                 cursor.executemany(statement, _share(rows, step, steps))
         connection.commit()
+
+
+def _insert(table: str, names: Sequence[str], mark: str) -> str:
+    return f"insert into {table} ({','.join(names)}) values ({','.join([mark] * len(names))})"  # noqa: S608
 
 
 def _update(table: str, tables: Tables, mark: str) -> tuple[str, list[tuple[Any, ...]]]:
@@ -202,10 +200,5 @@ def _update(table: str, tables: Tables, mark: str) -> tuple[str, list[tuple[Any,
     names, rows = tables[table]
     columns, keys = _CHANGED[table], _KEYS[table]
     at = [names.index(name) for name in (*columns, *keys)]
-    sets, where = (mark_join(part, mark, glue) for part, glue in ((columns, ","), (keys, " and ")))
+    sets, where = ",".join(f"{name}={mark}" for name in columns), " and ".join(f"{name}={mark}" for name in keys)
     return f"update {table} set {sets} where {where}", [tuple(row[n] for n in at) for row in rows]  # noqa: S608
-
-
-def mark_join(names: Sequence[str], mark: str, glue: str) -> str:
-    """`a=?,b=?` for an update."""
-    return glue.join(f"{name}={mark}" for name in names)

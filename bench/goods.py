@@ -71,6 +71,7 @@ def ruleset(version: str = "bench-30") -> dict[str, Any]:
         _rule("costly", "hold", {"field": "amounts.paid", "op": "ge", "value": 5_000_000}, {"hold": "hold_amount"}),
         _rule("busy", "hold", {"field": "buyer.orders_24h", "op": "ge", "value": 50}, {"hold": "hold_risk"}),
     ]
+    where: dict[str, Any]
     for n in range(9):
         where = {"any_line": {"field": "line.sku", "op": "in", "value": [f"BLOCKED-{n}-{k}" for k in range(20)]}}
         rules.append(_rule(f"blocked-{n}", "hold", where, {"hold": "hold_goods"}))
