@@ -8,11 +8,13 @@ from datetime import datetime
 from typing import Any, Literal
 
 from domain.decision import Hold, TraceStep
+from domain.facts import Facts
 
 Phase = Literal["hold", "approve", "gift", "merge", "split", "route", "carrier", "schedule", "tag"]
 PHASES: tuple[Phase, ...] = ("hold", "approve", "gift", "merge", "split", "route", "carrier", "schedule", "tag")
 
-# The subject is an Order (or a Line inside any_line/all_lines), the second argument the Facts.
+# The subject is an Order (or a Line inside any_line, all_lines, count and sum). The second argument is the Facts; for a rule
+# that speaks of parts (`Rule.by_part`) it is a PartScene, which holds the Facts and the part.
 Test = Callable[[Any, Any], bool]
 Look = Callable[[Any, Any], tuple[bool, str]]
 Step = Callable[[Any, Any], TraceStep]
@@ -28,10 +30,34 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A preference: `warehouses` in this order before all others; with `only`, no others."""
+    """A preference: `warehouses` in this order before all others; with `only`, no others. Those in `avoid` ship nothing,
+    whatever else is said."""
 
-    warehouses: tuple[str, ...]
+    warehouses: tuple[str, ...] = ()
     only: bool = False
+    avoid: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PartView:
+    """One part of a plan as carrier rules see it, before it has a carrier. `value` is minor units of the order; `classes`
+    are those of all its goods; `supplier` is whose goods they are ("" ours, or of several)."""
+
+    warehouse: str
+    units: int
+    weight_grams: int
+    volume_ml: int
+    value: int
+    classes: frozenset[str]
+    supplier: str
+
+
+@dataclass(frozen=True, slots=True)
+class PartScene:
+    """What stands in the place of the Facts while a rule that speaks of parts is tested."""
+
+    facts: Facts
+    part: PartView
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +119,8 @@ class Rule:
 class Routing:
     """How warehouses and carriers are chosen when no rule says so. `max_parts` limits the fulfilments of one order;
     `carriers` is the carrier per warehouse, `default_carriers` a list to try among those a warehouse declares. `rates` give
-    parts a cost in `currency`; `freight` says who bears the freight of a split order: `spread` over its parts, or `on_first`."""
+    parts a cost in `currency`; `freight` says who bears the freight of a split order: `spread` over its parts, or `on_first`.
+    `utc_offset` is the clock (minutes east of UTC) of calendar fields and of quiet hours that name none."""
 
     allow_split: bool = True
     max_parts: int = 8
@@ -102,6 +129,7 @@ class Routing:
     rates: tuple[Rate, ...] = ()
     currency: str = "CNY"
     freight: Literal["spread", "on_first"] = "spread"
+    utc_offset: int = 480
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
