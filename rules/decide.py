@@ -12,14 +12,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from domain.decision import Decision, Hold, Part, TraceStep
-from domain.facts import Facts, WarehouseInfo
+from domain.decision import Decision, Hold, TraceStep
+from domain.facts import Facts
 from domain.order import Order
 
-from .routing import Plan, plan_route
-from .ruleset import Routing, Rule, Ruleset
+from .routing import plan_parts
+from .ruleset import Rule, Ruleset, Split
 
 NO_WAREHOUSE = "no_warehouse"
+_WHOLE = Split()
 
 
 def decide(order: Order, facts: Facts, ruleset: Ruleset, *, trace: bool = True) -> Decision:
@@ -28,15 +29,17 @@ def decide(order: Order, facts: Facts, ruleset: Ruleset, *, trace: bool = True) 
     steps: list[TraceStep] | None = [] if trace else None
     holds = _holds(ruleset.holds, order, facts, steps)
     routes = _matching(ruleset.routes, order, facts, steps)
-    plan = plan_route(order, facts, ruleset.routing, routes[0].route if routes else None, trace=trace)
-    carriers = [name for rule in _matching(ruleset.carriers, order, facts, steps) for name in rule.carriers]
+    route = routes[0].route if routes else None
+    carriers = tuple(name for rule in _matching(ruleset.carriers, order, facts, steps) for name in rule.carriers)
+    wanted = (lambda _: carriers) if carriers else None
+    plan = plan_parts(order, facts, ruleset.routing, route, _WHOLE, wanted, trace=trace)
     tags = [tag for rule in _matching(ruleset.tags, order, facts, steps) for tag in rule.tags]
     if plan.failure:
         holds.append(Hold(NO_WAREHOUSE, "routing", plan.failure))
     return Decision(
         ruleset=ruleset.version,
         holds=tuple(holds),
-        parts=_parts(plan, carriers, ruleset.routing),
+        parts=plan.parts,
         tags=tuple(dict.fromkeys(tags)) if tags else (),
         trace=(*steps, *plan.trace) if steps is not None else (),
     )
@@ -59,23 +62,3 @@ def _matching(rules: Sequence[Rule], order: Order, facts: Facts, steps: list[Tra
     looked = [rule.step(order, facts) for rule in rules]
     steps += looked
     return [rule for rule, step in zip(rules, looked, strict=True) if step.matched]
-
-
-def _parts(plan: Plan, carriers: Sequence[str], routing: Routing) -> tuple[Part, ...]:
-    return tuple(
-        Part(warehouse.name, lines, choose_carrier(warehouse, carriers, routing))
-        for warehouse, lines in plan.allotments
-    )
-
-
-def choose_carrier(warehouse: WarehouseInfo, wanted: Sequence[str], routing: Routing) -> str:
-    """The carrier for one part, "" for the warehouse's choice. A warehouse that declares no carriers takes any that a
-    rule or its own default names, but none from the general list."""
-    declared = warehouse.carriers
-    for name in wanted:
-        if not declared or name in declared:
-            return name
-    own = routing.carriers.get(warehouse.name, "")
-    if own and (not declared or own in declared):
-        return own
-    return next((name for name in routing.default_carriers if name in declared), "")

@@ -1,73 +1,104 @@
-"""Which warehouses ship an order: fewest parcels first, then nearest.
+"""Which warehouses ship an order, in which parcels, with which carrier.
 
-Ranking: warehouses a `route` rule prefers, in its order; then by nearness (regions.py), `priority` (lower first), name.
-Search: by increasing number of warehouses, the first set in rank order that covers every unit - so the plan with the
-fewest splits, and among those the one with the nearest warehouse. The search is exact while it needs to look at no more
-than EXACT_SETS sets, which always holds for up to 8 warehouses (255 sets) and 1,500 SKUs. Beyond that it is greedy (the
-warehouse that covers most of what is left, then superfluous ones dropped, farthest first): what k warehouses cover is a
-monotone submodular function with whole values, so greedy needs at most H(d) = 1 + 1/2 + … + 1/d times the fewest
-possible, d being the most units one warehouse can cover (Wolsey 1982, Combinatorica 2:385; 2026-11-21, H).
-Stock is used first; SKUs that may be back-ordered are promised without stock only when no plan exists from stock."""
+Ranking (ranking.py): warehouses that can ship today before those that are full or past their cut-off; then those a `route`
+rule prefers, in its order; then by nearness (regions.py), `priority` (lower first), name.
+Choice, in this order: the fewest warehouses (covering.py); the best of them by "ships today" and the route rule's order; the
+lowest cost (what a parcel costs at the warehouse, and the cheapest rate of its carriers; when there are rates, a plan with a
+parcel that has none comes after all whose cost is known); the fewest parcels; the nearest. Up to EXACT_PLANS sets of
+warehouses are priced, which are all there are for up to 8 warehouses; beyond it the choice starts from the best of those
+looked at and exchanges one warehouse at a time while that helps: never more warehouses, never a higher cost.
+Parcels (splitting.py) follow from the units each warehouse ships, taken from stock in rank order.
+Stock is used first. What is short waits for stock when the split says `partial`; else SKUs that may be back-ordered are
+promised without stock, only when no plan exists from stock."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import combinations
-from math import comb
 from typing import NamedTuple
 
-from domain.decision import PartLine, TraceStep
+from domain.decision import Part, PartLine, TraceStep
 from domain.facts import Facts, WarehouseInfo
 from domain.order import Line, Order
 
-from .regions import NEARNESS, build_cover, country_of, covers, nearness
-from .ruleset import Route, Routing
+from .covering import Group, Needs, choose_fewest, improve, most_of, smallest_sets
+from .ranking import Ranked, handles, rank, usable
+from .rates import cheapest, choose_carrier, price
+from .reasons import build_failure, build_trace
+from .ruleset import PartView, Route, Routing, Split
+from .splitting import Parcel, cut_lots, is_unlimited, lines_of, split_lots, view_part
 
-EXACT_SETS = 1_000
-_EXACT_CELLS = 400_000
-_TRACED_WAREHOUSES = 50
+EXACT_PLANS = 128
 _NOT_SHIPPED_BY_US = frozenset({"cancelled", "shipped"})
 
-Needs = Mapping[str, int]
-Allotment = tuple[WarehouseInfo, tuple[PartLine, ...]]
+CarriersFor = Callable[[PartView], tuple[str, ...]]
+Stock = Sequence[Mapping[str, int]]
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Who ships what, in rank order. `failure` says why there is no plan; it is "" when there is nothing to plan or when
-    stock is short everywhere, which the stock check reports."""
+    """The parts, best-ranked warehouse first, those that wait for stock last. `failure` says why there is no plan; it is
+    "" when there is nothing to plan or when stock is short everywhere, which the stock check reports."""
 
-    allotments: tuple[Allotment, ...] = ()
-    failure: str = ""
+    parts: tuple[Part, ...] = ()
     trace: tuple[TraceStep, ...] = ()
+    failure: str = ""
 
 
-class Ranked(NamedTuple):
-    """A warehouse that may ship this order, sorted by what puts it before others (smaller is better). `place` makes the
-    order total, so that the warehouse itself is never compared."""
+class _Task(NamedTuple):
+    """One order to plan. `plain`: one warehouse's goods never come apart, and nothing has a cost."""
 
-    preference: int
-    distance: int
-    priority: int
-    name: str
+    order: Order
+    facts: Facts
+    routing: Routing
+    split: Split
+    ranked: list[Ranked]
+    plain: bool
+
+    @property
+    def most(self) -> int:
+        return self.routing.max_parts if self.routing.allow_split else 1
+
+
+class _Shipment(NamedTuple):
+    """What one warehouse (a position in the ranking) ships of an order, before it is put in parcels."""
+
     place: int
-    warehouse: WarehouseInfo
+    lines: tuple[PartLine, ...]
+    waits: bool = False
 
 
-def plan_route(order: Order, facts: Facts, routing: Routing, route: Route | None, *, trace: bool = False) -> Plan:
-    """The plan for every line that still has to be shipped; `route` is the winning route rule's effect."""
+class _Draft(NamedTuple):
+    """The parcels of every shipment of a plan that is possible."""
+
+    parcels: tuple[tuple[_Shipment, tuple[Parcel, ...]], ...]
+
+
+def plan_parts(
+    order: Order,
+    facts: Facts,
+    routing: Routing,
+    route: Route | None,
+    split: Split,
+    carriers_for: CarriersFor | None,
+    *,
+    trace: bool = False,
+) -> Plan:
+    """The plan for every line that still has to be shipped: each unit is in exactly one part. `route` is the winning route
+    rule's effect; `carriers_for` names the carriers wanted for a part, best first (`cheapest` is one of the names), and is
+    asked once for each part; None wants none."""
     demand = build_demand(order)
     if not demand:
         return Plan()
     ranked, barred = rank(order, facts, route)
     needs = total_needs(demand)
-    chosen, stock = _choose(needs, ranked, facts, routing)
-    allotments = _allot(demand, [ranked[n].warehouse for n in chosen], stock, facts) if chosen else ()
-    failure = "" if chosen or _short_everywhere(needs, facts) else _failure(needs, ranked, facts, routing)
-    steps = _trace(needs, ranked, barred, set(chosen), facts) if trace else ()
-    return Plan(allotments, failure, steps)
+    costed = bool(routing.rates) or any(one.warehouse.parcel_cost for one in ranked)
+    task = _Task(order, facts, routing, split, ranked, not costed and is_unlimited(split))
+    found, chosen = _draft_of(task, demand, needs)
+    parts = _parts(task, found, carriers_for) if found else ()
+    failure = "" if parts else build_failure(needs, ranked, facts, routing, too_many=bool(chosen))
+    steps = build_trace(needs, ranked, barred, facts, set(chosen) if parts else set(), parts) if trace else ()
+    return Plan(parts, steps, failure)
 
 
 def build_demand(order: Order) -> tuple[PartLine, ...] | None:
@@ -96,7 +127,7 @@ def _units(line: Line) -> dict[str, int]:
     return units
 
 
-def total_needs(demand: Sequence[PartLine]) -> dict[str, int]:
+def total_needs(demand: Iterable[PartLine]) -> dict[str, int]:
     """Units per SKU over all lines."""
     needs: dict[str, int] = {}
     for part in demand:
@@ -104,129 +135,100 @@ def total_needs(demand: Sequence[PartLine]) -> dict[str, int]:
     return needs
 
 
-# --- who may ---------------------------------------------------------------------------------------------------------
+# --- who ships it ----------------------------------------------------------------------------------------------------
 
 
-def rank(order: Order, facts: Facts, route: Route | None) -> tuple[list[Ranked], list[tuple[str, str]]]:
-    """The warehouses that may ship this order, best first, and the others with the reason why not."""
-    preferred = {name: n for n, name in reversed(list(enumerate(route.warehouses)))} if route else {}
-    only = preferred if route and route.only else None
-    country, region = country_of(order.consignee), order.consignee.region
-    ranked: list[Ranked] = []
-    barred: list[tuple[str, str]] = []
-    for place, warehouse in enumerate(facts.warehouses):
-        reason = _bar(warehouse, order, facts, country, region)
-        if not reason and only is not None and warehouse.name not in only:
-            reason = "not among the warehouses of the route rule"
-        if reason:
-            barred.append((warehouse.name, reason))
-            continue
-        distance = nearness(country, region, warehouse.country, warehouse.province, warehouse.city)
-        preference = preferred.get(warehouse.name, len(preferred))
-        ranked.append(Ranked(preference, distance, warehouse.priority, warehouse.name, place, warehouse))
-    ranked.sort()
-    return ranked, barred
-
-
-def _bar(warehouse: WarehouseInfo, order: Order, facts: Facts, country: str, region: str) -> str:
-    allowed = facts.sender.allowed_warehouses
-    if allowed is not None and warehouse.name not in allowed:
-        return "not allowed for this sender"
-    if warehouse.regions is not None and not covers(_cover(warehouse.regions), country, region):
-        return f"does not deliver to {region or country or 'an unresolved region'}"
-    if order.consignee.masked and not warehouse.accepts_tokens:
-        return "cannot use the platform's privacy token"
-    return ""
-
-
-@lru_cache(maxsize=4096)
-def _cover(regions: tuple[str, ...]) -> frozenset[str]:
-    return build_cover(regions)
-
-
-# --- who does --------------------------------------------------------------------------------------------------------
-
-
-def available(facts: Facts, warehouse: str, sku: str) -> int:
-    """Units that can be sold from there now: ATP, or 0 while its snapshot is stale."""
-    place = (warehouse, sku)
-    units = facts.available.get(place, 0)
-    return units if units > 0 and place not in facts.stale else 0
-
-
-def _choose(
-    needs: Needs, ranked: Sequence[Ranked], facts: Facts, routing: Routing
-) -> tuple[tuple[int, ...], list[dict[str, int]]]:
-    """The positions in `ranked` that ship together (empty: no plan), and each one's stock of the SKUs needed."""
+def _draft_of(task: _Task, demand: tuple[PartLine, ...], needs: Needs) -> tuple[_Draft | None, Group]:
+    """The best plan, and the positions of the warehouses it uses; positions without a plan when only the limits of its
+    parcels stand against it."""
     stock: list[dict[str, int]] = []
-    for n, one in enumerate(ranked):  # nearly always one of the first has everything: nothing else is looked at
-        here = {sku: available(facts, one.name, sku) for sku in needs}
-        if all(here[sku] >= units for sku, units in needs.items()):
-            return (n,), [here]
+    for n, one in enumerate(task.ranked):  # nearly always one of the first has everything: nothing else is looked at
+        here = usable(one.warehouse, needs, task.facts)
+        if task.plain and all(here[sku] >= units for sku, units in needs.items()):
+            return _Draft(((_Shipment(n, demand), ()),)), (n,)
         stock.append(here)
-    most = routing.max_parts if routing.allow_split else 1
-    chosen = choose_fewest(needs, stock, most)
-    if not chosen and not facts.backorder.isdisjoint(needs):
-        promised = [
-            {sku: needs[sku] if sku in facts.backorder else units for sku, units in here.items()} for here in stock
-        ]
-        chosen = choose_fewest(needs, promised, most)
-    return chosen, [stock[n] for n in chosen]
+    chosen = _choose(task, demand, needs, stock, stock)
+    if not chosen and task.split.partial and task.most > 1:
+        return _draft_partial(task, demand, needs, stock)
+    if not chosen and not task.facts.backorder.isdisjoint(needs):
+        chosen = _choose(task, demand, needs, stock, _promised(task, needs, stock))
+    return _draft(task, chosen, demand, stock) if chosen else None, chosen
 
 
-def choose_fewest(needs: Needs, stock: Sequence[Mapping[str, int]], most: int) -> tuple[int, ...]:
-    """The smallest set of at most `most` rows of `stock` (best rank first) that together cover `needs`, as ascending
-    positions; () when there is none, or, above the exact search's limit, when greedy finds none."""
-    skus = tuple(needs)
-    wanted = tuple(needs[sku] for sku in skus)
-    capped = [tuple(min(here.get(sku, 0), units) for sku, units in needs.items()) for here in stock]
-    useful = [n for n, row in enumerate(capped) if any(row)]
-    rows = [capped[n] for n in useful]
-    if not _covered(rows, wanted):
+def _promised(task: _Task, needs: Needs, stock: Stock) -> Stock:
+    backorder = task.facts.backorder
+    return [
+        {
+            sku: needs[sku] if sku in backorder and handles(one.warehouse, sku, task.facts) else units
+            for sku, units in here.items()
+        }
+        for one, here in zip(task.ranked, stock, strict=True)
+    ]
+
+
+def _choose(task: _Task, demand: Sequence[PartLine], needs: Needs, stock: Stock, promised: Stock) -> Group:
+    """The positions in the ranking that ship together (empty: no plan). Limits on parcels count only between sets of the
+    same size: when none of the sets keeps them, the first is returned all the same."""
+    if task.plain and len({one[:2] for one in task.ranked}) <= 1:
+        return choose_fewest(needs, promised, task.most)
+    groups, whole = smallest_sets(needs, promised, task.most, EXACT_PLANS)
+    if not groups:
         return ()
-    left = min(EXACT_SETS, _EXACT_CELLS // len(skus))
-    for size in range(1, min(most, len(rows)) + 1):
-        left -= comb(len(rows), size)
-        if left < 0 and size > 1:
-            return _fitting(_greedy(rows, wanted), useful, most)
-        for group in combinations(range(len(rows)), size):
-            if _covered([rows[n] for n in group], wanted):
-                return tuple(useful[n] for n in group)
-    return ()
+
+    def key(group: Group) -> tuple[object, ...] | None:
+        return _key(task, group, demand, stock)
+
+    keyed = [(found, group) for group in groups if (found := key(group)) is not None]
+    best = min(keyed)[1] if keyed else groups[0]
+    return best if whole else improve(best, needs, promised, key, EXACT_PLANS)
 
 
-def _covered(rows: Sequence[tuple[int, ...]], wanted: tuple[int, ...]) -> bool:
-    return all(sum(row[column] for row in rows) >= units for column, units in enumerate(wanted))
+def _key(task: _Task, group: Group, demand: Sequence[PartLine], stock: Stock) -> tuple[object, ...] | None:
+    classes = tuple(task.ranked[n][:2] for n in group)
+    if task.plain:
+        return classes, group
+    draft = _draft(task, group, demand, stock)
+    if draft is None:
+        return None
+    unknown = False
+    cost = count = 0
+    for shipment, parcels in draft.parcels:
+        warehouse = task.ranked[shipment.place].warehouse
+        count += len(parcels)
+        for parcel in parcels:
+            cost += warehouse.parcel_cost
+            if task.routing.rates:
+                weight = sum(lot.units * lot.weight for lot in parcel.lots)
+                best = cheapest(task.routing.rates, warehouse, task.order.consignee, weight)
+                unknown = unknown or best is None
+                cost += best[0] if best is not None else 0
+    return classes, unknown, cost, count, group
 
 
-def _fitting(group: Sequence[int], useful: Sequence[int], most: int) -> tuple[int, ...]:
-    return tuple(useful[n] for n in group) if len(group) <= most else ()
+def _draft(
+    task: _Task, group: Group, demand: Sequence[PartLine], stock: Stock, waiting: Sequence[_Shipment] = ()
+) -> _Draft | None:
+    """What each warehouse of the group ships, in parcels; None when those are more than the order may have."""
+    shipments = [*_allot(task, group, demand, stock), *waiting]
+    if task.plain:
+        return _Draft(tuple((one, ()) for one in shipments)) if len(shipments) <= task.most else None
+    taken: dict[int, int] = {}
+    left = task.most
+    packed = []
+    for one in shipments:
+        parcels = split_lots(cut_lots(task.order, task.facts, one.lines, taken), task.split, left)
+        if parcels is None:
+            return None
+        left -= len(parcels)
+        packed.append((one, parcels))
+    return _Draft(tuple(packed))
 
 
-def _greedy(rows: Sequence[tuple[int, ...]], wanted: tuple[int, ...]) -> list[int]:
-    """A covering set of rows, ascending. All rows together cover `wanted`, so at most len(rows) rounds."""
-    left = list(wanted)
-    group: list[int] = []
-    while any(left):
-        best = max(
-            (n for n in range(len(rows)) if n not in group),
-            key=lambda n: (sum(map(min, rows[n], left)), -n),
-        )
-        group.append(best)
-        left = [units - min(units, have) for units, have in zip(left, rows[best], strict=True)]
-    for n in sorted(group, reverse=True):
-        others = [other for other in group if other != n]
-        if _covered([rows[other] for other in others], wanted):
-            group = others
-    return sorted(group)
-
-
-def _allot(
-    demand: Sequence[PartLine], chosen: Sequence[WarehouseInfo], stock: Sequence[dict[str, int]], facts: Facts
-) -> tuple[Allotment, ...]:
-    """Units from stock in rank order; what is left of a SKU on back-order goes to the best-ranked warehouse chosen."""
-    left = [dict(here) for here in stock]
-    taken: list[dict[tuple[int, str], int]] = [{} for _ in chosen]
+def _allot(task: _Task, group: Group, demand: Sequence[PartLine], stock: Stock) -> list[_Shipment]:
+    """Units from stock in rank order; what is left of a SKU on back-order goes to the best-ranked warehouse of the group
+    that ships it."""
+    left = [dict(stock[n]) for n in group]
+    taken: list[dict[tuple[int, str], int]] = [{} for _ in group]
     for part in demand:
         wanted = part.quantity
         for n, here in enumerate(left):
@@ -236,59 +238,81 @@ def _allot(
                 taken[n][part.line, part.sku] = take
                 wanted -= take
         if wanted:  # only a back-ordered SKU can be left over: the chosen set covers all others
-            assert part.sku in facts.backorder, part.sku  # noqa: S101 - a plan that oversells must never leave here
-            taken[0][part.line, part.sku] = taken[0].get((part.line, part.sku), 0) + wanted
-    return tuple(
-        (warehouse, tuple(PartLine(line, sku, units) for (line, sku), units in mine.items()))
-        for warehouse, mine in zip(chosen, taken, strict=True)
+            assert part.sku in task.facts.backorder, part.sku  # noqa: S101 - a plan that oversells must never leave here
+            mine = next(
+                taken[n] for n, place in enumerate(group) if handles(task.ranked[place].warehouse, part.sku, task.facts)
+            )
+            mine[part.line, part.sku] = mine.get((part.line, part.sku), 0) + wanted
+    return [
+        _Shipment(place, tuple(PartLine(line, sku, units) for (line, sku), units in mine.items()))
+        for place, mine in zip(group, taken, strict=True)
         if mine
-    )
-
-
-# --- why -------------------------------------------------------------------------------------------------------------
-
-
-def _short_everywhere(needs: Needs, facts: Facts) -> bool:
-    """Whether the stock check is sure to have said so already: some SKU is short over all warehouses together."""
-    if "out_of_stock" in facts.waived or "stock_stale" in facts.waived:
-        return False
-    return any(
-        sum(available(facts, one.name, sku) for one in facts.warehouses) < units
-        for sku, units in needs.items()
-        if sku not in facts.backorder
-    )
-
-
-def _failure(needs: Needs, ranked: Sequence[Ranked], facts: Facts, routing: Routing) -> str:
-    if not ranked:
-        return "no warehouse may ship this order"
-    for sku, units in needs.items():
-        have = sum(available(facts, one.name, sku) for one in ranked)
-        if have < units and sku not in facts.backorder:
-            return f"the warehouses that may ship this order have {have} of {units} {sku}"
-    if not routing.allow_split:
-        return "no single warehouse has everything and splitting is switched off"
-    return f"no {routing.max_parts} warehouses together have everything"
-
-
-def _trace(
-    needs: Needs, ranked: Sequence[Ranked], barred: Sequence[tuple[str, str]], chosen: set[int], facts: Facts
-) -> tuple[TraceStep, ...]:
-    steps = [
-        TraceStep(f"warehouse {one.name}", "route", n in chosen, _describe(n, one, needs, facts))
-        for n, one in enumerate(ranked[:_TRACED_WAREHOUSES])
     ]
-    room = _TRACED_WAREHOUSES - len(steps)
-    steps.extend(TraceStep(f"warehouse {name}", "route", False, reason) for name, reason in barred[:room])
-    return tuple(steps)
 
 
-def _describe(place: int, one: Ranked, needs: Needs, facts: Facts) -> str:
-    name = one.name
-    lacking = [
-        f"{sku} {have} of {units}{' (stale)' if (name, sku) in facts.stale else ''}"
-        for sku, units in needs.items()
-        if (have := available(facts, name, sku)) < units
-    ]
-    stock = f"lacks {', '.join(lacking[:5])}" if lacking else "has everything"
-    return f"choice {place + 1}: {NEARNESS[one.distance]}, {stock}"
+# --- what waits ------------------------------------------------------------------------------------------------------
+
+
+def _draft_partial(task: _Task, demand: Sequence[PartLine], needs: Needs, stock: Stock) -> tuple[_Draft | None, Group]:
+    """What is in stock ships now, as much of it as the warehouses allowed together hold; the rest waits at the best-ranked
+    warehouse that ships such goods."""
+    there = {sku: min(units, sum(here[sku] for here in stock)) for sku, units in needs.items()}
+    there = {sku: units for sku, units in there.items() if units}
+    now, later = _divide(demand, there)
+    most = task.most - 1  # one part is what waits
+    chosen = choose_fewest(there, stock, most) and _choose(task, now, there, stock, stock) if now else ()
+    if now and not chosen:
+        chosen = most_of(there, stock, most)
+        now, later = _divide(demand, {sku: min(there[sku], sum(stock[n][sku] for n in chosen)) for sku in there})
+    waiting: dict[int, list[PartLine]] = {}
+    for part in later:
+        handlers = (n for n, one in enumerate(task.ranked) if handles(one.warehouse, part.sku, task.facts))
+        place = next(handlers, None)
+        if place is None:
+            return None, ()
+        waiting.setdefault(place, []).append(part)
+    rest = [_Shipment(place, tuple(lines), True) for place, lines in sorted(waiting.items())]
+    return _draft(task, chosen, now, stock, rest), tuple(sorted({*chosen, *waiting}))
+
+
+def _divide(demand: Sequence[PartLine], there: Mapping[str, int]) -> tuple[list[PartLine], list[PartLine]]:
+    """The demand that these units cover, earlier lines first, and the rest."""
+    left = dict(there)
+    now, later = [], []
+    for part in demand:
+        take = min(part.quantity, left.get(part.sku, 0))
+        if take:
+            left[part.sku] -= take
+            now.append(PartLine(part.line, part.sku, take))
+        if part.quantity > take:
+            later.append(PartLine(part.line, part.sku, part.quantity - take))
+    return now, later
+
+
+# --- parts -----------------------------------------------------------------------------------------------------------
+
+
+def _parts(task: _Task, draft: _Draft, carriers_for: CarriersFor | None) -> tuple[Part, ...]:
+    parts: list[Part] = []
+    taken: dict[int, int] = {}
+    for shipment, parcels in draft.parcels:
+        warehouse = task.ranked[shipment.place].warehouse
+        if task.plain and carriers_for is None:
+            carrier = choose_carrier(warehouse, (), task.routing, task.order.consignee, 0)
+            parts.append(Part(warehouse.name, shipment.lines, carrier, waits=shipment.waits))
+            continue
+        packed = parcels or (Parcel(tuple(cut_lots(task.order, task.facts, shipment.lines, taken)), ""),)
+        parts += [_part(task, warehouse, parcel, carriers_for, waits=shipment.waits) for parcel in packed]
+    return tuple(parts)
+
+
+def _part(
+    task: _Task, warehouse: WarehouseInfo, parcel: Parcel, carriers_for: CarriersFor | None, *, waits: bool
+) -> Part:
+    rates, consignee = task.routing.rates, task.order.consignee
+    view = view_part(warehouse.name, parcel.lots)
+    wanted = carriers_for(view) if carriers_for is not None else ()
+    carrier = choose_carrier(warehouse, wanted, task.routing, consignee, view.weight_grams)
+    told = price(rates, warehouse.name, consignee, view.weight_grams, carrier) if carrier else None
+    cost = warehouse.parcel_cost + told if told is not None else 0
+    return Part(warehouse.name, lines_of(parcel.lots), carrier, cost, parcel.why, waits)

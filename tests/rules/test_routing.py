@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from domain.decision import PartLine
 from domain.facts import Facts, Sender
 from domain.order import Component, Consignee, Order
+from rules.covering import choose_fewest
 from rules.decide import NO_WAREHOUSE, decide
-from rules.routing import build_demand, choose_fewest, total_needs
+from rules.routing import build_demand, total_needs
 from tests.rules.samples import ALWAYS, facts, line, order, rule, ruleset, warehouse
 
 SZ, GZ, NN, SH, US = (
@@ -257,7 +258,7 @@ def test_the_greedy_search_finds_a_plan_whenever_there_is_one_and_keeps_its_boun
 ) -> None:
     fewest = choose_fewest(needs, rows, len(rows))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("rules.routing.EXACT_SETS", 0)
+        patch.setattr("rules.covering.EXACT_SETS", 0)
         greedy = choose_fewest(needs, rows, len(rows))
     assert bool(greedy) == bool(fewest)
     if greedy:
