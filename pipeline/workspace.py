@@ -180,7 +180,8 @@ def load_goods(ws: Workspace, wanted: Iterable[tuple[int, str]], skus: Iterable[
     for sku, (version, components) in load_bundles(ws.tx, ours).items():
         ws.bundles[sku] = Bundle(sku=sku, version=version, components=tuple((part[0], part[1]) for part in components))
         ours |= {part[0] for part in components}
-    ws.stock |= lock_stock(ws.tx, ours)
+    # Rows of this batch stay: earlier orders have moved them, and they are locked since they were first read.
+    ws.stock |= {key: row for key, row in lock_stock(ws.tx, ours).items() if key not in ws.stock}
     ws.backorder |= {row["sku"] for row in ws.stock.values() if row["backorder"]}
     limit = round(ws.hub.settings.stale_seconds * 1_000_000)
     oldest = ws.now - limit if limit else 0

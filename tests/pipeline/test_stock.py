@@ -98,6 +98,16 @@ def test_new_stock_cures_who_waited_for_it(shop: Shop) -> None:
     shop.check_books()
 
 
+def test_stock_that_arrives_for_one_of_two_waiting_orders_is_given_to_one(shop: Shop) -> None:
+    shop.take(order("PO-1", goods=(("A", 100),)))
+    late = [shop.take(order(f"PO-{n}", goods=(("A", 50),))) for n in (2, 3)]
+    body = {"warehouse": "wh1", "stock": [{"sku": "A", "on_hand": 150}]}
+    put_stock_text(shop.hub, json.dumps(body).encode(), actor="ann")
+    assert [one.again().codes for one in late] == [[], ["out_of_stock"]]
+    assert shop.reserved() == 150
+    shop.check_books()
+
+
 def test_an_older_snapshot_never_overwrites_a_newer_one(shop: Shop) -> None:
     now = shop.hub.now()
     assert snapshot(shop, 50, 0, now) == 1
