@@ -27,10 +27,10 @@ class PartLine:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One fulfilment to be: what one warehouse ships and with which carrier ("" = the warehouse's choice). `cost` is what
-    the ruleset's rates say it costs, in minor units of the routing's currency (0: unknown); `why` says what set it apart
-    from the other parts of the same warehouse ("" when nothing did: `class cold`, `supplier acme`, `value`, `weight`, …);
-    `waits` says that its goods are not in stock yet (back-order, pre-sale)."""
+    """One fulfilment to be: what one warehouse ships and with which carrier ("" = the warehouse's choice). `cost` is the
+    ruleset's rate for it and what a parcel costs at the warehouse, minor units of the routing's currency (0: unknown);
+    `why` says what set it apart from the other parts of the same warehouse ("" when nothing did: `class cold`,
+    `supplier acme`, `value`, `weight`, …); `waits` says that its goods are not in stock yet (back-order, pre-sale)."""
 
     warehouse: str
     lines: tuple[PartLine, ...]

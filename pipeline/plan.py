@@ -11,8 +11,8 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from domain.allocation import largest_remainder
 from domain.decision import Decision, Part
+from domain.freight import share_freight
 from domain.order import Line, Order, consignee_values
 from domain.states import FULFILMENT, Progress, move, roll_up
 from domain.verdict import Verdict
@@ -26,7 +26,11 @@ from .dossier import RECORD, Dossier
 from .exceptional import open_codes, problem_causes, sync_exceptions
 from .workspace import Workspace
 
+# A fulfilment stays in this state while its goods are not in stock; it reserves nothing and has no push.
+WAITING = "planned"
 UNPUSHED = frozenset({"planned", "held", "exception", "ready", "rejected"})
+# What a plan with parts that wait for stock has answered already.
+SHORT = frozenset({"out_of_stock", "stock_stale"})
 KNOWN_OUTSIDE = frozenset({"pushing", "unknown", "accepted", "picking", "cancelling", "shipped", "delivered"})
 
 
@@ -36,12 +40,13 @@ def plan_order(ws: Workspace, dossier: Dossier, order: Order, account: Account) 
     waived = dossier.private.get("waived", [])
     facts = ws.facts(account, waived=waived, buyer=dossier.order["buyer_hash"], returned=returned)
     checked, verdicts = check(_still_to_ship(dossier, order), facts)
-    problems = [problem for verdict in verdicts for problem in verdict.problems]
     waiting = any(verdict.waiting for verdict in verdicts)
     _remember_goods(dossier, checked)
     dossier.private["ship_to"] = consignee_values(checked.consignee)
     dossier.order |= {"country": checked.consignee.country, "region": checked.consignee.region}
     decision = decide(checked, facts, ws.directory.ruleset)
+    settled = SHORT if any(part.waits for part in decision.parts) else frozenset()
+    problems = [problem for verdict in verdicts for problem in verdict.problems if problem.code not in settled]
     causes: dict[str, Mapping[str, Any]] = {} if waiting else dict(problem_causes(problems))
     if not problems and not waiting and _anything_to_ship(checked):
         causes |= {hold.code: {"rule": hold.rule, "detail": hold.detail} for hold in decision.holds}
@@ -49,6 +54,7 @@ def plan_order(ws: Workspace, dossier: Dossier, order: Order, account: Account) 
     state = "exception" if problems else "held" if decision.holds or open_codes(dossier) else "ready"
     parts = () if waiting else decision.parts
     _replace_plan(ws, dossier, parts, state)
+    _share_freight(ws, dossier)
     _keep_decision(ws, dossier, checked, decision, verdicts, facts.available)
     dossier.order |= {
         "verdicts": json.dumps(
@@ -77,11 +83,16 @@ def drop_plan(ws: Workspace, dossier: Dossier) -> None:
 
 
 def release_units(dossier: Dossier, fulfilment: Row) -> None:
-    """Give a fulfilment's unshipped reservations back to stock."""
+    """Give a fulfilment's unshipped reservations back to stock. One that waits for stock has none."""
+    if fulfilment["state"] != WAITING:
+        _reserve(dossier, fulfilment, -1)
+
+
+def _reserve(dossier: Dossier, fulfilment: Row, sign: int = 1) -> None:
     for line in dossier.lines_of(fulfilment["id"]):
         left = line["quantity"] - line["shipped"]
         if left:
-            dossier.moves.append((fulfilment["warehouse_id"], line["sku"], 0, -left))
+            dossier.moves.append((fulfilment["warehouse_id"], line["sku"], 0, sign * left))
 
 
 def set_state(ws: Workspace, fulfilment: Row, state: str) -> bool:
@@ -136,7 +147,7 @@ def _returned(ws: Workspace, dossier: Dossier) -> dict[tuple[str, str], int]:
     returned: Counter[tuple[str, str]] = Counter()
     for row in dossier.live():
         target = ws.directory.targets.get(row["warehouse_id"])
-        if row["state"] in UNPUSHED and target is not None:
+        if row["state"] in UNPUSHED and row["state"] != WAITING and target is not None:
             for line in dossier.lines_of(row["id"]):
                 returned[target.name, line["sku"]] += line["quantity"] - line["shipped"]
     return returned
@@ -189,15 +200,13 @@ def _replace_plan(ws: Workspace, dossier: Dossier, parts: Sequence[Part], state:
             match = _new_fulfilment(ws, dossier, warehouse.id, part)
         kept.add(match["id"])
         match["carrier"] = part.carrier
-        if match["state"] != state:
-            if match["state"] == "rejected":
-                set_state(ws, match, "planned")
-            set_state(ws, match, state)
+        if match["state"] == WAITING and not part.waits:
+            _reserve(dossier, match)
+        set_state(ws, match, WAITING if part.waits else state)
         _sync_push(ws, dossier, match)
     for row in old.values():
         if row["id"] not in kept:
             _cancel_unpushed(ws, dossier, row)
-    _share_freight(dossier, kept)
 
 
 def _same_part(dossier: Dossier, row: Row, warehouse_id: int, part: Part) -> bool:
@@ -205,7 +214,8 @@ def _same_part(dossier: Dossier, row: Row, warehouse_id: int, part: Part) -> boo
     for line in part.lines:
         wanted[line.line, line.sku] += line.quantity
     has = {(line["line"], line["sku"]): line["quantity"] for line in dossier.lines_of(row["id"])}
-    return row["warehouse_id"] == warehouse_id and dict(wanted) == has and row["state"] != "rejected"
+    other = {"rejected"} if not part.waits else UNPUSHED - {WAITING}  # what is reserved does not start to wait
+    return row["warehouse_id"] == warehouse_id and dict(wanted) == has and row["state"] not in other
 
 
 def _new_fulfilment(ws: Workspace, dossier: Dossier, warehouse_id: int, part: Part) -> Row:
@@ -236,7 +246,6 @@ def _new_fulfilment(ws: Workspace, dossier: Dossier, warehouse_id: int, part: Pa
             "quantity": quantity,
             "shipped": 0,
         }
-        dossier.moves.append((warehouse_id, sku, 0, quantity))
     dossier.note("hub", "planned", fulfilment=row["code"], warehouse=part.warehouse, carrier=part.carrier)
     return row
 
@@ -312,16 +321,14 @@ def add_outbox(
     return row
 
 
-def _share_freight(dossier: Dossier, kept: set[int]) -> None:
-    """Freight of a split order is spread over its parts by goods; whoever refuses one parcel frees nothing of the rest."""
-    rows = [dossier.fulfilments[row_id] for row_id in sorted(kept)]
-    freight = dossier.order["freight"]
-    if len(rows) == 1 and len(dossier.live()) == 1:
-        rows[0]["freight"] = freight
-        return
-    values = [max(1, sum(_value(dossier, line) for line in dossier.lines_of(row["id"]))) for row in rows]
-    left = max(0, freight - sum(row["freight"] for row in dossier.live() if row["id"] not in kept))
-    for row, share in zip(rows, largest_remainder(left, values) if rows else (), strict=True):
+def _share_freight(ws: Workspace, dossier: Dossier) -> None:
+    """Freight of a split order is shared by the parts that no warehouse knows of, less what the others bear already."""
+    live = sorted(dossier.live(), key=lambda row: int(row["id"]))
+    rows = [row for row in live if row["state"] in UNPUSHED]
+    values = [sum(_value(dossier, line) for line in dossier.lines_of(row["id"])) for row in rows]
+    kept = [row["freight"] for row in live if row["state"] not in UNPUSHED]
+    shares = share_freight(dossier.order["freight"], values, kept, ws.directory.ruleset.routing.freight)
+    for row, share in zip(rows, shares, strict=True):
         row["freight"] = share
 
 
@@ -345,7 +352,10 @@ def _keep_decision(
         "facts": {"available": seen, "region": order.consignee.region, "waived": dossier.private.get("waived", [])},
         "verdicts": {v.check: [p.code for p in v.problems] for v in verdicts},
         "holds": [[hold.code, hold.rule, hold.detail] for hold in decision.holds],
-        "parts": [[p.warehouse, p.carrier, [[x.line, x.sku, x.quantity] for x in p.lines]] for p in decision.parts],
+        "parts": [
+            [p.warehouse, p.carrier, [[x.line, x.sku, x.quantity] for x in p.lines], p.why, p.cost, p.waits]
+            for p in decision.parts
+        ],
         "tags": list(decision.tags),
         "trace": [[step.rule, step.phase, step.matched, step.why] for step in decision.trace],
     }

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from domain.errors import MappingError, RefusedError
 from normalizer.readers import as_bool, read_time
 from storage import directory as stored
-from storage.orders import list_waiting_for_listings, list_waiting_for_stock
+from storage.orders import list_waiting_for_listings, list_waiting_for_stock, list_waiting_parts
 from storage.rows import Row, chunks
 from storage.stock import lock_stock, put_missing_stock, save_stock_entries
 from storage.times import micros
@@ -114,7 +114,11 @@ def replan_stocked(hub: Hub, skus: Sequence[str], *, actor: str) -> int:
     def page(tx: Connection, chunk: Sequence[str], after: tuple[int, int]) -> list[Row]:
         return list_waiting_for_stock(tx, _STOCK_CODES, chunk, after=after, limit=_PAGE)
 
-    return replan_orders(hub, _waiting(hub, page, sorted(skus)), actor=actor)
+    def parts(tx: Connection, chunk: Sequence[str], after: tuple[int, int]) -> list[Row]:
+        return list_waiting_parts(tx, chunk, after=after, limit=_PAGE)
+
+    found = {*_waiting(hub, page, sorted(skus)), *_waiting(hub, parts, sorted(skus))}
+    return replan_orders(hub, found, actor=actor)
 
 
 _Page = Callable[[Connection, Sequence[str], tuple[int, int]], list[Row]]

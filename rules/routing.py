@@ -29,6 +29,7 @@ from .ruleset import PartView, Route, Routing, Split
 from .splitting import Parcel, cut_lots, is_unlimited, lines_of, split_lots, view_part
 
 EXACT_PLANS = 128
+_WHOLE = Split()
 _NOT_SHIPPED_BY_US = frozenset({"cancelled", "shipped"})
 
 CarriersFor = Callable[[PartView], tuple[str, ...]]
@@ -79,20 +80,21 @@ def plan_parts(
     facts: Facts,
     routing: Routing,
     route: Route | None,
-    split: Split,
+    split: Split | None,
     carriers_for: CarriersFor | None,
     *,
     trace: bool = False,
 ) -> Plan:
     """The plan for every line that still has to be shipped: each unit is in exactly one part. `route` is the winning route
-    rule's effect; `carriers_for` names the carriers wanted for a part, best first (`cheapest` is one of the names), and is
-    asked once for each part; None wants none."""
+    rule's effect, `split` what may not share a parcel; `carriers_for` names the carriers wanted for a part, best first
+    (`cheapest` may be one of the names), and is asked once for each part; None wants none."""
     demand = build_demand(order)
     if not demand:
         return Plan()
     ranked, barred = rank(order, facts, route)
     needs = total_needs(demand)
     costed = bool(routing.rates) or any(one.warehouse.parcel_cost for one in ranked)
+    split = split or _WHOLE
     task = _Task(order, facts, routing, split, ranked, not costed and is_unlimited(split))
     found, chosen = _draft_of(task, demand, needs)
     parts = _parts(task, found, carriers_for) if found else ()

@@ -74,7 +74,7 @@ def cut_lots(order: Order, facts: Facts, lines: Iterable[PartLine], taken: dict[
         start = taken.get(part.line, 0)
         taken[part.line] = start + part.quantity
         more = max(0, min(part.quantity, larger - start))
-        weight = goods.weight_grams or (0 if line.components else line.weight_grams)
+        weight = (0 if line.components else line.weight_grams) or goods.weight_grams
         for units, value in ((more, each + 1), (part.quantity - more, each)):
             if units:
                 sizes = max(0, weight), max(0, goods.volume_ml)

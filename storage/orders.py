@@ -6,10 +6,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, or_, select, tuple_
+from sqlalchemy import Connection, and_, func, literal, or_, select, tuple_
 
 from .rows import Row, chunks, insert_missing, rows_of
-from .tables import exceptions, order_lines, orders, tombstones
+from .tables import exceptions, fulfilment_lines, fulfilments, order_lines, orders, tombstones
 
 Identity = tuple[int, str]
 
@@ -88,6 +88,25 @@ def list_waiting_for_stock(
     lines = order_lines
     concerned = or_(lines.c.sku.in_(skus), lines.c.components.is_not(None), lines.c.sku == "")
     return _list_waiting(tx, codes, [concerned], after, limit)
+
+
+def list_waiting_parts(tx: Connection, skus: Sequence[str], *, after: tuple[int, int], limit: int) -> list[Row]:
+    """Lines with one of these SKUs of fulfilments that wait for stock. Rows and order as in `list_waiting_for_listings`,
+    with the fulfilment's id for the exception's."""
+    f, lines = fulfilments, fulfilment_lines
+    waits = f.c.state == literal("planned", literal_execute=True)  # as in the index: a bound value would not use it
+    query = (
+        select(f.c.id, lines.c.line, f.c.order_id)
+        .join(lines, lines.c.fulfilment_id == f.c.id)
+        .where(
+            waits,
+            lines.c.sku.in_(skus),
+            tuple_(f.c.id, lines.c.line) > tuple_(*after),
+        )
+        .order_by(f.c.id, lines.c.line)
+        .limit(limit)
+    )
+    return rows_of(tx, query)
 
 
 def _list_waiting(

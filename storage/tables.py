@@ -326,6 +326,12 @@ fulfilments = Table(
         sqlite_where=text("news_due_at IS NOT NULL"),
         postgresql_where=text("news_due_at IS NOT NULL"),
     ),
+    Index(
+        "ix_fulfilments_waiting",
+        "id",
+        sqlite_where=text("state = 'planned'"),
+        postgresql_where=text("state = 'planned'"),
+    ),
 )
 
 fulfilment_lines = Table(

@@ -128,13 +128,13 @@ class Shop:
         return sorted(row["code"] for row in self.rows(t.exceptions, t.exceptions.c.state != "resolved"))
 
     def check_books(self) -> None:
-        """What must hold at any moment: reserved = Σ live unshipped, packages fit, chains whole."""
+        """What must hold at any moment: reserved = Σ live unshipped that do not wait, packages fit, chains whole."""
         f, x = t.fulfilments, t.fulfilment_lines
         owed: dict[tuple[int, str], int] = {}
         state = {row["id"]: row for row in self.rows(f)}
         for line in self.rows(x):
             owner = state[line["fulfilment_id"]]
-            if owner["state"] not in {"cancelled", "shipped", "delivered"}:
+            if owner["state"] not in {"planned", "cancelled", "shipped", "delivered"}:
                 key = (owner["warehouse_id"], line["sku"])
                 owed[key] = owed.get(key, 0) + line["quantity"] - line["shipped"]
         held = {(r["warehouse_id"], r["sku"]): r["reserved"] for r in self.rows(t.stock) if r["reserved"]}
