@@ -178,30 +178,43 @@ def demo(
 @app.command()
 def bench(
     what: str = typer.Argument(
-        "life", help="life: plain orders through the whole life cycle, the sandbox on the same cores"
+        "life",
+        help="life: plain orders through the whole life cycle, the sandbox on the same cores; rules: 30 rules on one order",
     ),
     orders: int = 1000,
     seed: int = 1,
     database: str = typer.Option("", help="a database URL; a temporary SQLite file by default"),
     as_json: Json = False,
 ) -> None:
-    """Measure: orders per second from being placed to being confirmed to their shop, both ends' ledgers compared."""
+    """Measure: orders per second from being placed to being confirmed to their shop, or microseconds of rules per order."""
+    measure = {"life": _bench_life, "rules": _bench_rules}.get(what)
+    if measure is None:
+        raise ConfigError("bench_unknown", f"there is no benchmark {what}: life, rules")
+    told = measure(orders, seed, database)
+    _print(told, as_json)
+    if not told["good"]:
+        raise typer.Exit(1)
+
+
+def _bench_life(orders: int, seed: int, database: str) -> dict[str, Any]:
     from bench.demo import run_demo
 
-    if what != "life":
-        raise ConfigError("bench_unknown", f"there is no benchmark {what}: life")
     with _busy(f"{orders} plain orders"):
         report = run_demo(orders=orders, seed=seed, faults="none", mix="plain", database=database, apart=True)
-    told = {
-        "bench": what,
+    return {
+        "bench": "life",
         "value": report.orders_per_second,
         "seconds": report.seconds,
         "orders": orders,
         "good": report.good,
     }
-    _print(told, as_json)
-    if not report.good:
-        raise typer.Exit(1)
+
+
+def _bench_rules(orders: int, seed: int, _database: str) -> dict[str, Any]:
+    from bench.rules import run_rules
+
+    with _busy(f"30 rules on {orders} orders"):
+        return dataclasses.asdict(run_rules(orders=orders, seed=seed))
 
 
 @app.command()

@@ -1,46 +1,52 @@
-"""From a checked condition tree to closures, once per ruleset. Nothing is evaluated from text: every closure is written
-out below.
+"""From a checked condition tree to closures, once per ruleset.
 
-Each condition comes in two forms. `test` answers yes or no and allocates nothing; `look` also says what it saw, for the
-trace. Recursion is safe here because `conditions.survey_tree` has limited the depth."""
+Each condition comes in two forms. `test` answers yes or no and allocates next to nothing; `look` also says what it saw, for
+the trace. Recursion is safe here because `conditions.survey_tree` has limited the depth."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
+from dataclasses import replace
 from typing import Any
 
 from domain.decision import TraceStep
 
-from .conditions import read_value
-from .fields import FIELDS, Field, Kind
-from .regions import build_cover, country_of, covers
+from .conditions import COUNT
+from .fields import FIELDS
+from .leaves import MAX_KEPT, Given, build_reach, compile_leaf
 from .ruleset import Condition, Look, Phase, Step, Test
 
-Lists = Mapping[str, frozenset[str]]
-Get = Callable[[Any], Any]
-Make = Callable[[Get, Any], Test]
-
-MAX_KEPT = 256
 _WHY_LIMIT = 400
-_SHOWN_TEXT = 40
 
 
-def compile_tree(tree: Mapping[str, Any], lists: Lists) -> Condition:
-    """A checked `when` tree as closures over (order, facts)."""
+def compile_tree(tree: Mapping[str, Any], given: Given) -> Condition:
+    """A checked `when` tree as closures over (order, facts), or over (order, scene) for a rule that is tested by part."""
+    if "count" in tree or "sum" in tree:
+        return _figure(tree, given)
     if "field" in tree:
-        return _leaf(tree, lists)
+        return compile_leaf(FIELDS[tree["field"]], tree, given)
     ((key, inner),) = tree.items()
     if key == "not":
-        return _negation(compile_tree(inner, lists))
+        return _negation(compile_tree(inner, given))
     if key == "any_line":
-        return _any_line(compile_tree(inner, lists))
+        return _any_line(compile_tree(inner, given))
     if key == "all_lines":
-        return _all_lines(compile_tree(inner, lists))
-    branches = [compile_tree(item, lists) for item in inner]
+        return _all_lines(compile_tree(inner, given))
+    branches = [compile_tree(item, given) for item in inner]
     if len(branches) == 1:
         return branches[0]
     return _every(branches) if key == "all" else _some(branches)
+
+
+def speaks_of_parts(tree: Any) -> bool:
+    """Whether a checked tree looks at a field of parts."""
+    if isinstance(tree, list):
+        return any(speaks_of_parts(item) for item in tree)
+    if not isinstance(tree, dict):
+        return False
+    if "field" in tree:
+        return FIELDS[tree["field"]].scope == "part"
+    return any(speaks_of_parts(inner) for inner in tree.values())
 
 
 # --- groups ---------------------------------------------------------------------------------------------------------
@@ -90,11 +96,16 @@ def _some(branches: Sequence[Condition]) -> Condition:
             seen.append(why)
         return False, _joined(" and ", seen)
 
-    return Condition(test, look)
+    return Condition(_pair_or(tests) if len(tests) == 2 else test, look)
+
+
+def _pair_or(tests: Sequence[Test]) -> Test:
+    first, second = tests
+    return lambda subject, facts: first(subject, facts) or second(subject, facts)
 
 
 def _joined(word: str, seen: Sequence[str]) -> str:
-    text = word.join(seen[:6])
+    text = word.join(seen if len(seen) <= 6 else seen[:6])
     return text if len(text) <= _WHY_LIMIT else text[: _WHY_LIMIT - 1] + "…"
 
 
@@ -155,175 +166,56 @@ def _all_lines(inner: Condition) -> Condition:
     return Condition(test, look)
 
 
-# --- leaves ---------------------------------------------------------------------------------------------------------
+# --- figures over lines ---------------------------------------------------------------------------------------------
 
 
-def _eq(get: Get, value: Any) -> Test:
-    return lambda subject, _: get(subject) == value
+def _figure(tree: Mapping[str, Any], given: Given) -> Condition:
+    """A count or a sum: a number that is tested like any other."""
+    where = tree.get("count") or tree.get("where")
+    chosen = compile_tree(where, given).test if where is not None else None
+    if "count" in tree:
+        field = replace(COUNT, get=_counter(chosen or _any))
+    else:
+        summed = FIELDS[tree["sum"]]
+        field = replace(summed, name=f"sum {summed.name}", scope="order", get=_summer(tree["sum"], chosen, given))
+    field = replace(field, joint=True)
+    # The getter tests lines itself, so it needs the scene where there is one, and not only the facts in it.
+    return compile_leaf(field, tree, given if not given.by_part else replace(given, by_part=False))
 
 
-def _ne(get: Get, value: Any) -> Test:
-    return lambda subject, _: get(subject) != value
+def _any(_line: Any, _facts: Any) -> bool:
+    return True
 
 
-def _lt(get: Get, value: Any) -> Test:
-    return lambda subject, _: get(subject) < value
+def _counter(chosen: Test) -> Callable[[Any], int]:
+    def count(seen: Any) -> int:
+        order, facts = seen
+        found = 0
+        for line in order.lines:
+            if line.state != "cancelled" and chosen(line, facts):
+                found += 1
+        return found
+
+    return count
 
 
-def _le(get: Get, value: Any) -> Test:
-    return lambda subject, _: get(subject) <= value
+def _summer(name: str, chosen: Test | None, given: Given) -> Callable[[Any], int]:
+    field = FIELDS[name]
+    get, reach, per_unit = field.get, build_reach(field, given), field.per_unit
+
+    def total(seen: Any) -> int:
+        order, facts = seen
+        found = 0
+        for line in order.lines:
+            if line.state != "cancelled" and (chosen is None or chosen(line, facts)):
+                value = get(line if reach is None else reach(line, facts))
+                found += value * line.quantity if per_unit else value
+        return found
+
+    return total
 
 
-def _gt(get: Get, value: Any) -> Test:
-    return lambda subject, _: get(subject) > value
-
-
-def _ge(get: Get, value: Any) -> Test:
-    return lambda subject, _: get(subject) >= value
-
-
-def _between(get: Get, value: Any) -> Test:
-    low, high = value
-    return lambda subject, _: low <= get(subject) <= high
-
-
-def _in(get: Get, value: Any) -> Test:
-    return lambda subject, _: get(subject) in value
-
-
-def _contains(get: Get, value: Any) -> Test:
-    part = value.casefold()
-    return lambda subject, _: part in get(subject).casefold()
-
-
-def _starts_with(get: Get, value: Any) -> Test:
-    return lambda subject, _: get(subject).startswith(value)
-
-
-def _has(get: Get, value: Any) -> Test:
-    return lambda subject, _: value in get(subject)
-
-
-def _meets(get: Get, value: Any) -> Test:
-    return lambda subject, _: not value.isdisjoint(get(subject))
-
-
-def _blank(get: Get, _value: Any) -> Test:
-    def test(subject: Any, _facts: Any) -> bool:
-        text = get(subject)
-        return not text or text.isspace()
-
-    return test
-
-
-def _none(get: Get, _value: Any) -> Test:
-    return lambda subject, _: not get(subject)
-
-
-def _region_blank(get: Get, _value: Any) -> Test:
-    return lambda subject, _: not get(subject).region
-
-
-def _region_eq(get: Get, value: Any) -> Test:
-    return lambda subject, _: get(subject).region == value
-
-
-def _region_in(get: Get, value: Any) -> Test:
-    cover = build_cover((value,) if isinstance(value, str) else value)
-
-    def test(subject: Any, _facts: Any) -> bool:
-        place = get(subject)
-        return covers(cover, country_of(place), place.region)
-
-    return test
-
-
-def _unless_none(make: Make) -> Make:
-    """A time that is not known is neither before nor after anything."""
-
-    def made(get: Get, value: Any) -> Test:
-        test = make(lambda seen: seen, value)
-
-        def known(subject: Any, facts: Any) -> bool:
-            seen = get(subject)
-            return seen is not None and test(seen, facts)
-
-        return known
-
-    return made
-
-
-def _negated(make: Make) -> Make:
-    def made(get: Get, value: Any) -> Test:
-        test = make(get, value)
-        return lambda subject, facts: not test(subject, facts)
-
-    return made
-
-
-_ORDERED: dict[str, Make] = {"lt": _lt, "le": _le, "gt": _gt, "ge": _ge, "between": _between}
-MAKERS: MappingProxyType[Kind, Mapping[str, Make]] = MappingProxyType(
-    {
-        "text": {
-            "eq": _eq, "ne": _ne, "in": _in, "in_list": _in, "contains": _contains, "starts_with": _starts_with,
-            "empty": _blank, "present": _negated(_blank),
-        },
-        "number": {"eq": _eq, "ne": _ne, "in": _in, **_ORDERED},
-        "money": {"eq": _eq, "ne": _ne, **_ORDERED},
-        "time": {
-            **{op: _unless_none(make) for op, make in _ORDERED.items()},
-            "empty": _none, "present": _negated(_none),
-        },
-        "region": {
-            "eq": _region_eq, "ne": _negated(_region_eq), "in": _region_in, "in_list": _region_in,
-            "starts_with": _region_in, "empty": _region_blank, "present": _negated(_region_blank),
-        },
-        "set": {"contains": _has, "in": _meets, "in_list": _meets, "empty": _none, "present": _negated(_none)},
-        "yesno": {"eq": _eq},
-    }
-)  # fmt: skip
-
-
-def _leaf(leaf: Mapping[str, Any], lists: Lists) -> Condition:
-    field, op = FIELDS[leaf["field"]], leaf["op"]
-    test = MAKERS[field.kind][op](field.get, _value(field, op, leaf.get("value"), lists))
-    label = f"{field.name} {op}{_shown_value(leaf.get('value'))}"
-    if "currency" in leaf:
-        test = _in_currency(test, leaf["currency"])
-        label += f" {leaf['currency']}"
-    look = _looker(field, test, f"{label}: saw ")
-    if field.scope == "facts":
-        return Condition(_of_facts(test), lambda _, facts: look(facts, facts))
-    return Condition(test, look)
-
-
-def _of_facts(test: Test) -> Test:
-    return lambda _, facts: test(facts, facts)
-
-
-def _in_currency(test: Test, currency: str) -> Test:
-    return lambda order, facts: order.currency == currency and test(order, facts)
-
-
-def _looker(field: Field, test: Test, prefix: str) -> Look:
-    get = field.get
-    if field.kind in {"number", "money"}:
-        return lambda subject, facts: (test(subject, facts), f"{prefix}{get(subject)}")
-    show = _SHOW["private" if field.private else field.kind]
-    if field.private or field.kind in {"region", "set"}:
-        return lambda subject, facts: (test(subject, facts), prefix + show(get(subject)))
-    known: dict[Any, tuple[bool, str]] = {}  # the test looks at this value only, so the answer may be kept
-
-    def look(subject: Any, facts: Any) -> tuple[bool, str]:
-        seen = get(subject)
-        answer = known.get(seen)
-        if answer is None:
-            answer = test(subject, facts), prefix + show(seen)
-            if len(known) < MAX_KEPT:
-                known[seen] = answer
-        return answer
-
-    return look
+# --- steps ----------------------------------------------------------------------------------------------------------
 
 
 def compile_step(rule: str, phase: Phase, look: Look) -> Step:
@@ -342,55 +234,3 @@ def compile_step(rule: str, phase: Phase, look: Look) -> Step:
         return found
 
     return step
-
-
-def _value(field: Field, op: str, value: Any, lists: Lists) -> Any:
-    if op == "in_list":
-        return lists[value]
-    if op == "in":
-        return frozenset(read_value(field.kind, item) for item in value)
-    if op == "between":
-        return tuple(read_value(field.kind, item) for item in value)
-    return read_value(field.kind, value) if value is not None else None
-
-
-def _shown_value(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, list):
-        return f" {', '.join(_cut(str(item)) for item in value[:3])}" + (f" … ({len(value)})" if len(value) > 3 else "")
-    return f" {_cut(str(value))}"
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _SHOWN_TEXT else text[: _SHOWN_TEXT - 1] + "…"
-
-
-def _show_text(seen: str) -> str:
-    return f"'{_cut(seen)}'" if seen else "nothing"
-
-
-def _show_private(seen: str) -> str:
-    return f"a text of {len(seen)}" if seen else "nothing"
-
-
-def _show_time(seen: Any) -> str:
-    return str(seen.isoformat()) if seen else "nothing"
-
-
-def _show_region(seen: Any) -> str:
-    return f"{country_of(seen) or 'no country'} {seen.region or 'unresolved'}"
-
-
-def _show_set(seen: Any) -> str:
-    return _cut(", ".join(sorted(seen)[:5])) if seen else "nothing"
-
-
-def _show_yesno(seen: bool) -> str:
-    return "yes" if seen else "no"
-
-
-_SHOW: Mapping[str, Callable[[Any], str]] = {
-    "text": _show_text, "private": _show_private, "number": str, "money": str, "time": _show_time,
-    "region": _show_region, "set": _show_set, "yesno": _show_yesno,
-}  # fmt: skip

@@ -1,39 +1,53 @@
 """Order + facts + ruleset → decision, as a pure function: the same input gives the same decision, at any time.
 
-How effects combine (design.md §3), phase by phase in this order:
+How effects combine, phase by phase in this order (docs/rules.md has it for operators):
 - hold: all that match add up, and any of them stops the release; the route is planned all the same, so that people see it.
-  A hold whose code a person has waived for this order does not stop it again.
-- route: the first that matches decides the preference; without one the nearest warehouse with stock (routing.py).
-- carrier: the first that matches and that the warehouse works with; else the ruleset's default for the warehouse, else
-  the first default carrier the warehouse declares, else "" (the warehouse's choice).
+- approve: every stage that matches is a hold of its own, `approve_STAGE`; a rule that waives takes back holds of the phase
+  before (automatic review). A hold whose code a person has waived for this order does not stop it again.
+- gift: all that match add up, each gift once (gifts.py).
+- merge: the first that matches; an order paid on delivery never merges.
+- split: all that match combine, the tightest limit counts.
+- route: the first that matches decides the preference, warehouses to avoid add up.
+- carrier: all that match a part, in order; the planner takes the first its warehouse works with (rates.py).
+- schedule: the latest moment of all that match.
 - tag: all that match add up, each once, in order."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 from domain.decision import Decision, Hold, TraceStep
 from domain.facts import Facts
 from domain.order import Order
 
+from .combine import CarrierChoice, combine_holds, combine_merging, combine_route, combine_split, matching
+from .gifts import add_gifts, choose_gifts, without_gifts
 from .routing import plan_parts
-from .ruleset import Rule, Ruleset, Split
+from .ruleset import Ruleset
+from .schedule import earliest
 
 NO_WAREHOUSE = "no_warehouse"
-_WHOLE = Split()
 
 
 def decide(order: Order, facts: Facts, ruleset: Ruleset, *, trace: bool = True) -> Decision:
     """Decide about one checked order. Without `trace` the decision is the same and its trace empty. Never raises for
-    any order the mapping lets through."""
+    any order the mapping lets through. `order` may have gift lines of an earlier decision: `Decision.gifts` are all it has
+    from now on, and `gifts.add_gifts` gives the order whose lines the parts count."""
     steps: list[TraceStep] | None = [] if trace else None
-    holds = _holds(ruleset.holds, order, facts, steps)
-    routes = _matching(ruleset.routes, order, facts, steps)
-    route = routes[0].route if routes else None
-    carriers = tuple(name for rule in _matching(ruleset.carriers, order, facts, steps) for name in rule.carriers)
-    wanted = (lambda _: carriers) if carriers else None
-    plan = plan_parts(order, facts, ruleset.routing, route, _WHOLE, wanted, trace=trace)
-    tags = [tag for rule in _matching(ruleset.tags, order, facts, steps) for tag in rule.tags]
+    bare = without_gifts(order)
+    holds = _holds(bare, facts, ruleset, steps)
+    given = matching(ruleset.gifts, bare, facts, steps)
+    gifts, short = choose_gifts(given, order, facts, steps) if given or bare is not order else ((), [])
+    merging = combine_merging(matching(ruleset.merges, bare, facts, steps), bare)
+    full = add_gifts(order, gifts, facts)
+    split = combine_split(matching(ruleset.splits, full, facts, steps))
+    route = combine_route(matching(ruleset.routes, full, facts, steps))
+    choice = CarrierChoice(ruleset.carriers, full, facts, trace)
+    wanted = choice if ruleset.carriers else None
+    plan = plan_parts(full, facts, ruleset.routing, route, split, wanted, trace=trace)
+    if steps is not None:
+        steps += choice.steps()
+    schedules = [rule.schedule for rule in matching(ruleset.schedules, full, facts, steps) if rule.schedule is not None]
+    tags = [tag for rule in matching(ruleset.tags, full, facts, steps) for tag in rule.tags]
+    holds += short
     if plan.failure:
         holds.append(Hold(NO_WAREHOUSE, "routing", plan.failure))
     return Decision(
@@ -42,23 +56,16 @@ def decide(order: Order, facts: Facts, ruleset: Ruleset, *, trace: bool = True) 
         parts=plan.parts,
         tags=tuple(dict.fromkeys(tags)) if tags else (),
         trace=(*steps, *plan.trace) if steps is not None else (),
+        gifts=gifts,
+        merging=merging,
+        not_before=earliest(full, facts, schedules) if schedules else None,
     )
 
 
-def _holds(rules: Sequence[Rule], order: Order, facts: Facts, steps: list[TraceStep] | None) -> list[Hold]:
-    matching = _matching(rules, order, facts, steps)
-    holds = [rule.hold for rule in matching if rule.hold is not None]
-    if not facts.waived or not holds:
-        return holds
-    waived = [hold for hold in holds if hold.code in facts.waived]
-    if steps is not None:
-        steps.extend(TraceStep(hold.rule, "hold", False, f"{hold.code} was waived by a person") for hold in waived)
-    return [hold for hold in holds if hold.code not in facts.waived]
-
-
-def _matching(rules: Sequence[Rule], order: Order, facts: Facts, steps: list[TraceStep] | None) -> list[Rule]:
-    if steps is None:
-        return [rule for rule in rules if rule.test(order, facts)] if rules else []
-    looked = [rule.step(order, facts) for rule in rules]
-    steps += looked
-    return [rule for rule, step in zip(rules, looked, strict=True) if step.matched]
+def _holds(order: Order, facts: Facts, ruleset: Ruleset, steps: list[TraceStep] | None) -> list[Hold]:
+    holds = [rule.hold for rule in matching(ruleset.holds, order, facts, steps) if rule.hold is not None]
+    approvals = matching(ruleset.approvals, order, facts, steps)
+    waivers = [(code, rule.id) for rule in approvals for code in sorted(rule.waives)]
+    asked = [rule.hold for rule in approvals if rule.hold is not None]
+    left = combine_holds(holds, waivers, facts.waived, steps)
+    return left + combine_holds(asked, (), facts.waived, steps)

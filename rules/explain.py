@@ -11,9 +11,15 @@ def explain(decision: Decision) -> list[str]:
     lines += [
         f"hold {hold.code} by {hold.rule}" + (f": {hold.detail}" if hold.detail else "") for hold in decision.holds
     ]
+    lines += [f"gift {gift.quantity} × {gift.sku} by {gift.rule}" for gift in decision.gifts]
+    if decision.merging is not None:
+        minutes, rule = decision.merging.window_minutes, decision.merging.rule
+        lines.append(f"merges within {minutes} minutes by {rule}" if minutes else f"never merges by {rule}")
     lines += [_part(number, part) for number, part in enumerate(decision.parts, 1)]
     if not decision.parts:
         lines.append("no warehouse")
+    if decision.not_before is not None:
+        lines.append(f"not before {decision.not_before.isoformat()}")
     if decision.tags:
         lines.append(f"tags {', '.join(decision.tags)}")
     return lines + [_step(step) for step in decision.trace]

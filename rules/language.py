@@ -1,8 +1,8 @@
 """The language operators write: one JSON document in, a compiled `Ruleset` or a list of paths and reasons out.
 
 Limits come first and are checked without recursion, then the condition trees, then the outline (rules, effects, routing)
-by `ruleset.schema.json`. The published schema describes the whole document; here its condition and list parts are left
-to the faster passes before it, so that a hostile document is refused within 100 ms. There are no expressions and no
+by `ruleset.schema.json` (outline.py), then what no schema can say (effects.py). A hostile document is refused within
+100 ms. There are no expressions and no
 patterns: whatever a text says, it is compared, never run."""
 
 from __future__ import annotations
@@ -13,23 +13,20 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from itertools import islice
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, NoReturn
 
-from jsonschema import Draft202012Validator
-
-from domain.decision import Hold
 from domain.errors import RefusedError
 
-from .compiler import Lists, compile_step, compile_tree
 from .conditions import INTEGER_LIMIT, MAX_FAULTS, Fault, Survey, survey_tree
-from .ruleset import Condition, Phase, Route, Routing, Rule, Ruleset
+from .effects import build_ruleset, find_faults
+from .outline import outline_errors
+from .ruleset import Ruleset
 
 MAX_BYTES = 4 * 1024 * 1024
 MAX_RULES = 500
 MAX_LIST = 100_000
 MAX_ITEMS = 200_000
-MAX_CONTAINERS = 30_000
+MAX_CONTAINERS = 20_000
 MAX_NESTING = 48
 MAX_TEXT = 1_000
 _FOLDER = Path(__file__).parent
@@ -51,13 +48,6 @@ class RulesetError(RefusedError):
 
 
 @cache
-def schema() -> dict[str, Any]:
-    """The published JSON Schema of a ruleset (draft 2020-12)."""
-    loaded: dict[str, Any] = json.loads((_FOLDER / "ruleset.schema.json").read_text("utf-8"))
-    return loaded
-
-
-@cache
 def default_ruleset() -> Ruleset:
     """The ruleset of a fresh installation (`default.json`): hold on remarks, nearest warehouse with stock."""
     return load((_FOLDER / "default.json").read_bytes())
@@ -73,8 +63,9 @@ def load(document: bytes | Mapping[str, Any]) -> Ruleset:
         room = MAX_FAULTS - len(survey.faults)
         survey.faults.extend(islice(_outline_faults(content), room))
     _refuse_if(survey.faults)
-    _refuse_if(_meaning_faults(content))
-    return _build(content)
+    _refuse_if(list(islice(find_faults(content), MAX_FAULTS)))
+    canonical = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return build_ruleset(content, hashlib.sha256(canonical.encode()).hexdigest())
 
 
 def _refuse_if(faults: list[Fault]) -> None:
@@ -156,6 +147,8 @@ def _limit_faults(document: Any) -> list[Fault]:
 
 
 def _scan(value: Any, path: tuple[Any, ...], below: list[_Place]) -> Fault | None:
+    if _are_plain(value):
+        return None
     if isinstance(value, dict):
         if _DUPLICATE in value:
             return Fault(_dotted((*path, value[_DUPLICATE])), "the same key twice")
@@ -172,6 +165,14 @@ def _scan(value: Any, path: tuple[Any, ...], below: list[_Place]) -> Fault | Non
         elif reason := _scalar_fault(item):
             return Fault(_dotted((*path, key)), reason)
     return None
+
+
+def _are_plain(value: Any) -> bool:
+    """Whether a list holds nothing but texts that are surely fine; looked at as a whole, for long lists."""
+    if not isinstance(value, list) or set(map(type, value)) != {str}:
+        return False
+    whole = "".join(value)
+    return max(map(len, value)) <= MAX_TEXT and whole.isascii() and "\x00" not in whole
 
 
 def _scalar_fault(value: Any) -> str:
@@ -214,83 +215,10 @@ def _survey(document: Any) -> Survey:
         if survey.full:
             break
         if isinstance(rule, dict) and "when" in rule:
-            survey_tree(rule["when"], f"rules.{n}.when", survey)
+            survey_tree(rule["when"], f"rules.{n}.when", survey, parts=rule.get("phase") == "carrier")
     return survey
 
 
-@cache
-def _outline() -> Draft202012Validator:
-    published = schema()
-    done_before = {"condition": True, "list": True, "effect_of_phase": True}
-    return Draft202012Validator({**published, "$defs": {**published["$defs"], **done_before}})
-
-
 def _outline_faults(document: Any) -> Iterator[Fault]:
-    for error in _outline().iter_errors(document):
+    for error in outline_errors(document):
         yield Fault(_dotted(error.absolute_path), error.message if len(error.message) <= 300 else error.message[-300:])
-
-
-def _meaning_faults(document: Mapping[str, Any]) -> list[Fault]:
-    """What no schema can say: ids are unique, an effect belongs to its phase."""
-    faults: list[Fault] = []
-    first: dict[str, int] = {}
-    for n, rule in enumerate(document["rules"]):
-        if rule["id"] in first:
-            faults.append(Fault(f"rules.{n}.id", f"the id of rules.{first[rule['id']]} again"))
-        first.setdefault(rule["id"], n)
-        if rule["phase"] not in rule["then"]:
-            faults.append(Fault(f"rules.{n}.then", f"a rule of phase {rule['phase']} has the effect {rule['phase']}"))
-    return faults[:MAX_FAULTS]
-
-
-# --- building -------------------------------------------------------------------------------------------------------
-
-
-def _build(document: Mapping[str, Any]) -> Ruleset:
-    lists: Lists = {name: frozenset(values) for name, values in document.get("lists", {}).items()}
-    rules = [_build_rule(rule, lists) for rule in document["rules"]]
-    canonical = json.dumps(document, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return Ruleset(
-        version=document["version"],
-        digest=hashlib.sha256(canonical.encode()).hexdigest(),
-        holds=_of_phase(rules, "hold"),
-        routes=_of_phase(rules, "route"),
-        carriers=_of_phase(rules, "carrier"),
-        tags=_of_phase(rules, "tag"),
-        routing=_build_routing(document.get("routing", {})),
-    )
-
-
-def _of_phase(rules: list[Rule], phase: Phase) -> tuple[Rule, ...]:
-    return tuple(rule for rule in rules if rule.phase == phase)
-
-
-_OFF = Condition(lambda _, __: False, lambda _, __: (False, "switched off"))
-
-
-def _build_rule(rule: Mapping[str, Any], lists: Lists) -> Rule:
-    condition = compile_tree(rule["when"], lists) if rule.get("enabled", True) else _OFF
-    then = rule["then"]
-    return Rule(
-        id=rule["id"],
-        phase=rule["phase"],
-        test=condition.test,
-        step=compile_step(rule["id"], rule["phase"], condition.look),
-        hold=Hold(then["hold"], rule["id"], then.get("detail", "")) if "hold" in then else None,
-        route=Route(tuple(then["route"]["warehouses"]), then["route"].get("only", False)) if "route" in then else None,
-        carriers=_texts(then.get("carrier", ())),
-        tags=_texts(then.get("tag", ())),
-    )
-
-
-def _build_routing(routing: Mapping[str, Any]) -> Routing:
-    return Routing(
-        allow_split=routing.get("allow_split", True),
-        max_parts=routing.get("max_parts", 8),
-        carriers=MappingProxyType(dict(routing.get("carriers", {}))),
-        default_carriers=tuple(routing.get("default_carriers", ())),
-    )
-
-
-def _texts(value: Any) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else tuple(value)

@@ -102,16 +102,24 @@ class Schedule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """One rule and its effect. `test` answers only yes or no, `step` says also why; both agree. Exactly one of `hold`,
-    `route`, `carriers`, `tags` is set, as its phase says."""
+    """One rule and its effect. `test` answers only yes or no, `step` says also why; both agree. Only the effects of its
+    phase are set. A rule that is `by_part` is tested for each part, with a PartScene. `merge_minutes` is the waiting window
+    (0: sealed, None: no such effect); `waives` are codes of holds the rule takes back."""
 
     id: str
     phase: Phase
     test: Test
     step: Step
+    by_part: bool = False
     hold: Hold | None = None
+    waives: frozenset[str] = frozenset()
+    gifts: tuple[tuple[str, int], ...] = ()
+    if_available: bool = False
+    merge_minutes: int | None = None
+    split: Split | None = None
     route: Route | None = None
     carriers: tuple[str, ...] = ()
+    schedule: Schedule | None = None
     tags: tuple[str, ...] = ()
 
 
@@ -135,12 +143,19 @@ class Routing:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ruleset:
     """A compiled ruleset. `digest` is the SHA-256 of its canonical JSON: two texts under one `version` do not pass for
-    one another. Rules keep the order of the document within their phase."""
+    one another. Rules keep the order of the document within their phase. `gift_skus` is everything gifts can add: what
+    stock and goods must be known of besides the orders' own."""
 
     version: str
     digest: str
     holds: tuple[Rule, ...] = ()
+    approvals: tuple[Rule, ...] = ()
+    gifts: tuple[Rule, ...] = ()
+    merges: tuple[Rule, ...] = ()
+    splits: tuple[Rule, ...] = ()
     routes: tuple[Rule, ...] = ()
     carriers: tuple[Rule, ...] = ()
+    schedules: tuple[Rule, ...] = ()
     tags: tuple[Rule, ...] = ()
+    gift_skus: frozenset[str] = frozenset()
     routing: Routing = field(default_factory=Routing)

@@ -51,7 +51,7 @@ def facts(stock: dict[tuple[str, str], int] | None = None, *warehouses: Warehous
 
 def rule(when: Any, then: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
     effect = then or {"tag": "hit"}
-    phase = next(key for key in effect if key != "detail")
+    phase = next("approve" if key == "waive" else key for key in effect if key != "detail")
     return {"id": f"{phase}-1", "phase": phase, "when": when, "then": effect} | more
 
 

@@ -110,6 +110,18 @@ def test_a_decision_can_be_read() -> None:
     assert explain(decide(order(), FACTS, ruleset())) == ["ruleset test: not released", "no warehouse"]
 
 
+def test_gifts_merging_and_the_moment_can_be_read() -> None:
+    rules = ruleset(
+        rule(ALWAYS, {"gift": [{"sku": "A", "quantity": 2}]}),
+        rule(ALWAYS, {"merge": {"window_minutes": 30}}),
+        rule(ALWAYS, {"schedule": {"not_before": "2026-12-01T00:00:00Z"}}),
+    )
+    lines = explain(decide(order(line("A", 2)), FACTS, rules))
+    assert lines[1:3] == ["gift 2 × A by gift-1", "merges within 30 minutes by merge-1"]
+    assert lines[4] == "not before 2026-12-01T00:00:00+00:00"
+    assert "never merges by cod" in explain(decide(order(line(), payment="cod"), FACTS, rules))
+
+
 def test_the_default_ruleset_holds_on_remarks_flags_and_changed_addresses() -> None:
     cases = {
         "buyer_message": ("请发顺丰", "hold_remark"),

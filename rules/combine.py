@@ -1,0 +1,126 @@
+"""How the effects of several rules of one phase make one: add up, first wins, or the tightest counts."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from domain.decision import Hold, Merging, TraceStep
+from domain.facts import Facts
+from domain.order import Order
+
+from .ruleset import PartScene, PartView, Route, Rule, Split
+
+COD = "cod"
+
+
+def matching(rules: Sequence[Rule], order: Order, facts: Facts, steps: list[TraceStep] | None) -> list[Rule]:
+    """The rules that match, in order; every rule looked at goes to `steps`."""
+    if steps is None:
+        return [rule for rule in rules if rule.test(order, facts)] if rules else []
+    looked = [rule.step(order, facts) for rule in rules]
+    steps += looked
+    return [rule for rule, step in zip(rules, looked, strict=True) if step.matched]
+
+
+def combine_holds(
+    holds: list[Hold], waivers: Collection[tuple[str, str]], waived: Collection[str], steps: list[TraceStep] | None
+) -> list[Hold]:
+    """All holds that nobody took back: `waivers` are (code, rule) of automatic reviews, `waived` what people released."""
+    if not holds or not (waivers or waived):
+        return holds
+    by_rule = dict(reversed(list(waivers)))  # the first rule that waives a code is the one named
+    left: list[Hold] = []
+    for hold in holds:
+        if hold.code in waived:
+            why = f"{hold.code} was waived by a person"
+        elif hold.code in by_rule:
+            why = f"{hold.code} was waived by rule {by_rule[hold.code]}"
+        else:
+            left.append(hold)
+            continue
+        if steps is not None:
+            steps.append(TraceStep(hold.rule, "hold", False, why))
+    return left
+
+
+def combine_merging(matched: Sequence[Rule], order: Order) -> Merging | None:
+    """The first rule decides; an order paid on delivery never merges, whatever rules say."""
+    if order.payment == "cod":
+        return Merging(0, COD)
+    return Merging(matched[0].merge_minutes or 0, matched[0].id) if matched else None
+
+
+def combine_split(matched: Iterable[Rule]) -> Split | None:
+    """Groups add up, flags are true when one of them is, of limits the tightest counts. None when nothing matched."""
+    splits = [rule.split for rule in matched if rule.split is not None]
+    if len(splits) < 2:
+        return splits[0] if splits else None
+    return Split(
+        apart=tuple(dict.fromkeys(group for split in splits for group in split.apart)),
+        by_supplier=any(split.by_supplier for split in splits),
+        max_value=_tightest(split.max_value for split in splits),
+        max_weight_grams=_tightest(split.max_weight_grams for split in splits),
+        max_volume_ml=_tightest(split.max_volume_ml for split in splits),
+        partial=any(split.partial for split in splits),
+    )
+
+
+def _tightest(limits: Iterable[int | None]) -> int | None:
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+def combine_route(matched: Iterable[Rule]) -> Route | None:
+    """The first rule that prefers warehouses does so; those to avoid add up. None when nothing matched."""
+    routes = [rule.route for rule in matched if rule.route is not None]
+    if len(routes) < 2:
+        return routes[0] if routes else None
+    preference = next((route for route in routes if route.warehouses), Route())
+    avoid = tuple(dict.fromkeys(name for route in routes for name in route.avoid))
+    return Route(preference.warehouses, preference.only, avoid)
+
+
+@dataclass(slots=True)
+class CarrierChoice:
+    """The carriers that rules want for a part, first wish first: the planner calls it with each part it considers. Rules
+    that do not speak of parts are tested once per order, the others for every part."""
+
+    rules: Sequence[Rule]
+    order: Order
+    facts: Facts
+    trace: bool
+    _fixed: list[bool | None] = field(init=False)
+    _steps: list[list[TraceStep]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._steps = []
+        if self.trace:
+            self._steps = [[] if rule.by_part else [rule.step(self.order, self.facts)] for rule in self.rules]
+            self._fixed = [steps[0].matched if steps else None for steps in self._steps]
+        else:
+            self._fixed = [None if rule.by_part else rule.test(self.order, self.facts) for rule in self.rules]
+
+    def __call__(self, part: PartView) -> tuple[str, ...]:
+        names: list[str] = []
+        for place, rule in enumerate(self.rules):
+            matched = self._fixed[place]
+            if self._matches(place, rule, part) if matched is None else matched:
+                names += rule.carriers
+        return tuple(names)
+
+    def _matches(self, place: int, rule: Rule, part: PartView) -> bool:
+        scene = PartScene(self.facts, part)
+        if not self.trace:
+            return rule.test(self.order, scene)
+        step = rule.step(self.order, scene)
+        self._steps[place].append(TraceStep(rule.id, rule.phase, step.matched, f"{part.warehouse}: {step.why}"))
+        return step.matched
+
+    def steps(self) -> list[TraceStep]:
+        """What every rule saw, in order: once, or for each part the planner asked about."""
+        found: list[TraceStep] = []
+        for rule, steps in zip(self.rules, self._steps, strict=True):
+            found += dict.fromkeys(steps) if len(steps) > 1 else steps
+            if not steps:
+                found.append(TraceStep(rule.id, rule.phase, False, "there is no part to choose a carrier for"))
+        return found
