@@ -26,9 +26,10 @@ from .ranking import Ranked, handles, rank, usable
 from .rates import cheapest, choose_carrier, price
 from .reasons import build_failure, build_trace
 from .ruleset import PartView, Route, Routing, Split
-from .splitting import Parcel, cut_lots, is_unlimited, lines_of, split_lots, view_part
+from .splitting import NODES, Nodes, Parcel, cut_lots, is_unlimited, lines_of, split_lots, view_part
 
 EXACT_PLANS = 128
+_COMPARED = 5 * NODES
 _WHOLE = Split()
 _NOT_SHIPPED_BY_US = frozenset({"cancelled", "shipped"})
 
@@ -47,7 +48,8 @@ class Plan:
 
 
 class _Task(NamedTuple):
-    """One order to plan. `plain`: one warehouse's goods never come apart, and nothing has a cost."""
+    """One order to plan. `plain`: one warehouse's goods never come apart, and nothing has a cost. `nodes` are left for the
+    packing of all plans that are only compared."""
 
     order: Order
     facts: Facts
@@ -55,6 +57,7 @@ class _Task(NamedTuple):
     split: Split
     ranked: list[Ranked]
     plain: bool
+    nodes: Nodes
 
     @property
     def most(self) -> int:
@@ -95,7 +98,7 @@ def plan_parts(
     needs = total_needs(demand)
     costed = bool(routing.rates) or any(one.warehouse.parcel_cost for one in ranked)
     split = split or _WHOLE
-    task = _Task(order, facts, routing, split, ranked, not costed and is_unlimited(split))
+    task = _Task(order, facts, routing, split, ranked, not costed and is_unlimited(split), Nodes(_COMPARED))
     found, chosen = _draft_of(task, demand, needs)
     parts = _parts(task, found, carriers_for) if found else ()
     failure = "" if parts else build_failure(needs, ranked, facts, routing, too_many=bool(chosen))
@@ -189,7 +192,10 @@ def _key(task: _Task, group: Group, demand: Sequence[PartLine], stock: Stock) ->
     classes = tuple(task.ranked[n][:2] for n in group)
     if task.plain:
         return classes, group
-    draft = _draft(task, group, demand, stock)
+    nodes = Nodes(min(NODES, task.nodes.left))
+    before = nodes.left
+    draft = _draft(task, group, demand, stock, nodes=nodes)
+    task.nodes.left -= before - nodes.left
     if draft is None:
         return None
     unknown = False
@@ -208,17 +214,23 @@ def _key(task: _Task, group: Group, demand: Sequence[PartLine], stock: Stock) ->
 
 
 def _draft(
-    task: _Task, group: Group, demand: Sequence[PartLine], stock: Stock, waiting: Sequence[_Shipment] = ()
+    task: _Task,
+    group: Group,
+    demand: Sequence[PartLine],
+    stock: Stock,
+    waiting: Sequence[_Shipment] = (),
+    nodes: Nodes | None = None,
 ) -> _Draft | None:
     """What each warehouse of the group ships, in parcels; None when those are more than the order may have."""
     shipments = [*_allot(task, group, demand, stock), *waiting]
     if task.plain:
         return _Draft(tuple((one, ()) for one in shipments)) if len(shipments) <= task.most else None
     taken: dict[int, int] = {}
+    nodes = nodes or Nodes()
     left = task.most
     packed = []
     for one in shipments:
-        parcels = split_lots(cut_lots(task.order, task.facts, one.lines, taken), task.split, left)
+        parcels = split_lots(cut_lots(task.order, task.facts, one.lines, taken), task.split, left, nodes)
         if parcels is None:
             return None
         left -= len(parcels)

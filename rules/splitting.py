@@ -3,7 +3,8 @@
 Goods are grouped first: two goods may share a parcel when they have a class in exactly the same `apart` groups and, with
 `by_supplier`, the same supplier. That is an equivalence, so the groups are unique. Inside a group the limits make it bin
 packing of single units with up to three sizes (value, weight, volume). Up to EXACT_UNITS units a branch and bound over at
-most _NODES nodes finds the fewest parcels (within the node limit; it starts from first-fit-decreasing and never gets worse).
+most NODES nodes for a plan finds the fewest parcels (within the node limit; it starts from first-fit-decreasing and never
+gets worse).
 Above it is first-fit-decreasing, units sorted by the largest share of a limit they take:
 - one limit: at most 11/9 · OPT + 6/9 parcels (Johnson 1973 for 11/9; the constant Dósa 2007, in full Dósa, Li, Han and Tuza
   2013, Theoretical Computer Science; abstract read 2026-11-22, H);
@@ -25,7 +26,7 @@ from domain.order import Line, Order
 from .ruleset import PartView, Split
 
 EXACT_UNITS = 12
-_NODES = 3_000
+NODES = 3_000
 _UNKNOWN = Goods(sku="")
 
 
@@ -40,6 +41,13 @@ class Lot(NamedTuple):
     volume: int
     classes: frozenset[str]
     supplier: str
+
+
+@dataclass(slots=True)
+class Nodes:
+    """How many nodes of exact packing may still be looked at."""
+
+    left: int = NODES
 
 
 class Parcel(NamedTuple):
@@ -104,9 +112,10 @@ def view_part(warehouse: str, lots: Sequence[Lot]) -> PartView:
     )
 
 
-def split_lots(lots: Sequence[Lot], split: Split, most: int) -> tuple[Parcel, ...] | None:
+def split_lots(lots: Sequence[Lot], split: Split, most: int, nodes: Nodes | None = None) -> tuple[Parcel, ...] | None:
     """The lots of one warehouse in as few parcels as `split` lets them, groups in the order of their first lot. None when
-    that takes more than `most`."""
+    that takes more than `most`; `nodes` bounds the exact search and is used up by it."""
+    nodes = nodes or Nodes()
     groups: dict[tuple[frozenset[int], str], list[Lot]] = {}
     for lot in lots:
         groups.setdefault(_group_of(lot, split), []).append(lot)
@@ -120,7 +129,7 @@ def split_lots(lots: Sequence[Lot], split: Split, most: int) -> tuple[Parcel, ..
             reasons.append(f"class {', '.join(sorted(named & _classes(mine)))}")
         if several_suppliers:
             reasons.append(f"supplier {supplier}" if supplier else "own goods")
-        packed = _pack(mine, split, most - len(parcels))
+        packed = _pack(mine, split, most - len(parcels), nodes)
         if packed is None:
             return None
         parcels.extend(Parcel(content, ", ".join([*reasons, *limits])) for content, limits in packed)
@@ -155,7 +164,7 @@ class _Bin:
 _Sizes = tuple[int, ...]
 
 
-def _pack(lots: Sequence[Lot], split: Split, most: int) -> list[tuple[tuple[Lot, ...], list[str]]] | None:
+def _pack(lots: Sequence[Lot], split: Split, most: int, nodes: Nodes) -> list[tuple[tuple[Lot, ...], list[str]]] | None:
     """Lots that may share a parcel, packed by the limits; per parcel the names of the limits that divided them. None when
     it takes more than `most` parcels."""
     limits = _limits(split)
@@ -175,7 +184,7 @@ def _pack(lots: Sequence[Lot], split: Split, most: int) -> list[tuple[tuple[Lot,
         ]
         packed += [((lots[n]._replace(units=1),), names)] * lots[n].units
     rest = [n for n in range(len(lots)) if n not in over]
-    bins = pack_units([(sizes[n], lots[n].units) for n in rest], caps, most - len(packed))
+    bins = pack_units([(sizes[n], lots[n].units) for n in rest], caps, most - len(packed), nodes)
     if bins is None:
         return None
     totals = [sum(lots[n].units * sizes[n][at] for n in rest) for at in range(len(caps))]
@@ -183,7 +192,9 @@ def _pack(lots: Sequence[Lot], split: Split, most: int) -> list[tuple[tuple[Lot,
     return [*((tuple(lots[rest[n]]._replace(units=units) for n, units in one), names) for one in bins), *packed]
 
 
-def pack_units(kinds: Sequence[tuple[_Sizes, int]], caps: _Sizes, most: int) -> list[list[tuple[int, int]]] | None:
+def pack_units(
+    kinds: Sequence[tuple[_Sizes, int]], caps: _Sizes, most: int, nodes: Nodes | None = None
+) -> list[list[tuple[int, int]]] | None:
     """Units of several kinds (sizes of one unit, how many; no size above its cap) in parcels that hold at most `caps`:
     per parcel (kind, units), kinds ascending. None when that takes more than `most`, as far as the search sees."""
     total = sum(units for _, units in kinds)
@@ -201,7 +212,9 @@ def pack_units(kinds: Sequence[tuple[_Sizes, int]], caps: _Sizes, most: int) -> 
     found = [one.units for one in bins]
     least = max(_ceil(sum(size[at] * units for size, units in kinds), cap) for at, cap in enumerate(caps))
     if small and len(found) > max(1, least):
-        found = _search([(n, kinds[n][0]) for n in order for _ in range(kinds[n][1])], caps, found, max(1, least))
+        found = _search(
+            [(n, kinds[n][0]) for n in order for _ in range(kinds[n][1])], caps, found, max(1, least), nodes or Nodes()
+        )
     return [sorted(one.items()) for one in found] if len(found) <= most else None
 
 
@@ -247,13 +260,13 @@ class _Search:
     caps: _Sizes
     least: int
     best: list[dict[int, int]]
+    nodes: Nodes
     bins: list[_Bin] = field(default_factory=list)
-    nodes: int = 0
 
     def place(self, index: int, first: int) -> None:
-        self.nodes += 1
-        if len(self.bins) >= len(self.best) or self.nodes > _NODES or len(self.best) <= self.least:
+        if len(self.bins) >= len(self.best) or self.nodes.left <= 0 or len(self.best) <= self.least:
             return
+        self.nodes.left -= 1
         if index == len(self.units):
             self.best = [dict(one.units) for one in self.bins]
             return
@@ -282,8 +295,8 @@ class _Search:
 
 
 def _search(
-    units: Sequence[tuple[int, _Sizes]], caps: _Sizes, best: list[dict[int, int]], least: int
+    units: Sequence[tuple[int, _Sizes]], caps: _Sizes, best: list[dict[int, int]], least: int, nodes: Nodes
 ) -> list[dict[int, int]]:
-    search = _Search(units, caps, least, best)
+    search = _Search(units, caps, least, best, nodes)
     search.place(0, 0)
     return search.best
