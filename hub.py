@@ -179,17 +179,23 @@ def demo(
 def bench(
     what: str = typer.Argument(
         "life",
-        help="life: plain orders through the whole life cycle, the sandbox on the same cores; rules: 30 rules on one order",
+        help="life: plain orders through the whole life cycle, the sandbox on the same cores; rules: 30 rules on one order; "
+        "claims: orders that compete for the last piece",
     ),
     orders: int = 1000,
     seed: int = 1,
-    database: str = typer.Option("", help="a database URL; a temporary SQLite file by default"),
+    rounds: int = typer.Option(1000, min=1, help="claims: how many last pieces"),
+    claims: int = typer.Option(100, min=2, help="claims: how many orders want each"),
+    database: str = typer.Option("", help="a database URL; a temporary SQLite file by default (claims: besides it)"),
     as_json: Json = False,
 ) -> None:
     """Measure: orders per second from being placed to being confirmed to their shop, or microseconds of rules per order."""
+    if what == "claims":
+        _bench_claims(rounds, claims, database, as_json)
+        return
     measure = {"life": _bench_life, "rules": _bench_rules}.get(what)
     if measure is None:
-        raise ConfigError("bench_unknown", f"there is no benchmark {what}: life, rules")
+        raise ConfigError("bench_unknown", f"there is no benchmark {what}: life, rules, claims")
     told = measure(orders, seed, database)
     _print(told, as_json)
     if not told["good"]:
@@ -215,6 +221,20 @@ def _bench_rules(orders: int, seed: int, _database: str) -> dict[str, Any]:
 
     with _busy(f"30 rules on {orders} orders"):
         return dataclasses.asdict(run_rules(orders=orders, seed=seed))
+
+
+def _bench_claims(rounds: int, claims: int, database: str, as_json: bool) -> None:
+    from bench.claims import as_json as told
+    from bench.claims import run_claims
+
+    with _busy(f"{rounds} rounds of {claims} claims"):
+        results = run_claims(rounds=rounds, claims=claims, databases=["", *filter(None, [database])])
+    if as_json:
+        sys.stdout.write(told(results) + "\n")
+    else:
+        screen.print_json(told(results))
+    if not all(each.good for each in results):
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -253,6 +253,25 @@ STOCK = _object(
     },
     ("warehouse", "stock"),
 )
+GOODS = _object(
+    {
+        "goods": {
+            "type": "array",
+            "minItems": 1,
+            "maxItems": 1000,
+            "items": _object(
+                {
+                    **_texts("sku", "title", "supplier"),
+                    "weight_grams": _COUNT,
+                    "volume_ml": _COUNT,
+                    "classes": {"type": "array", "maxItems": 50, "items": _TEXT},
+                },
+                ("sku",),
+            ),
+        },
+    },
+    ("goods",),
+)
 BUNDLE = _object(
     {
         "sku": _TEXT,

@@ -13,18 +13,19 @@ from starlette.routing import Route
 
 from pipeline.access import Caller
 from pipeline.bootstrap import Hub
-from pipeline.desk import cancel_external, cancel_number
+from pipeline.desk import cancel_external, cancel_number, send_number_now
 from pipeline.intake import Intake
 from pipeline.order_view import by_external, order_id_of, order_view, partner_order
 from pipeline.posts import Reply
 from pipeline.views import list_orders
 
-from .callers import CANCELLERS, PARTNERS, READERS, allow, caller_of, hub_of, idempotency_key
-from .documents import REASON, body, problems
+from .callers import CANCELLERS, PARTNERS, READERS, WORKERS, allow, caller_of, hub_of, idempotency_key
+from .documents import NOTE, REASON, body, problems
 from .problems import MEDIA
 
 router = APIRouter(prefix="/v1/orders", tags=["orders"])
 Reader = Annotated[Caller, Depends(allow(READERS))]
+Worker = Annotated[Caller, Depends(allow(WORKERS))]
 Canceller = Annotated[Caller, Depends(allow(CANCELLERS))]
 Ours = Annotated[Hub, Depends(hub_of)]
 Status = Literal["pending_payment", "pending_shipment", "partially_shipped", "shipped", "completed", "closed"]
@@ -126,6 +127,12 @@ def get_order(caller: Reader, hub: Ours, number: str) -> dict[str, Any]:
 def post_cancel(caller: Canceller, hub: Ours, raw: Raw, number: str) -> dict[str, Any]:
     """Cancel an order: at once before its push, afterwards as a question to the warehouse. Twice is the same as once."""
     return cancel_number(hub, caller, number, raw)
+
+
+@router.post("/{number}/send-now", responses=problems(404, 409), openapi_extra=body(NOTE, required=False))
+def post_send_now(caller: Worker, hub: Ours, raw: Raw, number: str) -> dict[str, Any]:
+    """Let a released order go out at once, whatever the delay window and its schedule say."""
+    return send_number_now(hub, caller, number, raw)
 
 
 def _show(hub: Hub, caller: Caller, order_id: int) -> dict[str, Any]:

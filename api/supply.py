@@ -1,4 +1,4 @@
-"""Stock, listings and bundles, brought by operators' systems. PUT and POST mean the same."""
+"""Stock, listings, bundles and goods, brought by operators' systems. PUT and POST mean the same."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends
 
 from pipeline.access import Caller
-from pipeline.supply import put_bundle_text, put_listings_text, put_stock_text
+from pipeline.supply import put_bundle_text, put_goods_text, put_listings_text, put_stock_text
 
 from .callers import OWNERS, allow
-from .documents import BUNDLE, LISTINGS, STOCK, body, problems
+from .documents import BUNDLE, GOODS, LISTINGS, STOCK, body, problems
 from .orders import Ours, Raw
 
 router = APIRouter(prefix="/v1", tags=["supply"])
@@ -36,3 +36,10 @@ def put_listings(caller: Owner, hub: Ours, raw: Raw) -> dict[str, Any]:
 def put_bundle(caller: Owner, hub: Ours, raw: Raw) -> dict[str, Any]:
     """Define a bundle; orders keep the version they were taken with."""
     return put_bundle_text(hub, raw, actor=caller.actor)
+
+
+@router.put("/goods", operation_id="put_goods", responses=problems(), openapi_extra=body(GOODS))
+@router.post("/goods", operation_id="post_goods", responses=problems(), openapi_extra=body(GOODS))
+def put_goods(caller: Owner, hub: Ours, raw: Raw) -> dict[str, Any]:
+    """Say what is known of our SKUs: weight, volume, supplier, classes; what is left out keeps its value."""
+    return put_goods_text(hub, raw, actor=caller.actor)

@@ -98,7 +98,8 @@ def _places(fields: Fields, ref: str) -> tuple[str, str]:
 
 
 def _review(visit: Visit, row_id: int, wanted: str, fixes: list[tuple[str, str]], note: str) -> Reviewed:
-    return review(visit.hub, row_id, cast(Action, wanted), actor=visit.session.actor, fixes=fixes, note=note)
+    who = visit.session
+    return review(visit.hub, row_id, cast(Action, wanted), actor=who.actor, fixes=fixes, note=note, scope=who.scope)
 
 
 def _told(done: Reviewed) -> str:

@@ -27,7 +27,7 @@ from .take_news import take_news
 from .take_order import person_hashes, take_order
 from .workspace import (
     Workspace,
-    count_buyers,
+    count_history,
     exception_row,
     find_orders,
     load_goods,
@@ -53,6 +53,11 @@ def absorb(hub: Hub, *, limit: int | None = None) -> int:
     with hub.read() as tx:
         ids = due_documents(tx, limit or hub.settings.batch)
     return _absorb(hub, ids) if ids else 0
+
+
+def absorb_these(hub: Hub, ids: Sequence[int]) -> int:
+    """Absorb these stored documents, in one transaction; those that somebody else has are left to him."""
+    return _absorb(hub, ids)
 
 
 def absorb_all(hub: Hub, *, batches: int = 10_000) -> int:
@@ -161,7 +166,8 @@ def _load(ws: Workspace, read: Sequence[_Read]) -> None:
     hashed = (
         (account_id, person_hashes(ws.hub.vault, account_id, order)["buyer_hash"]) for account_id, order in orders
     )
-    count_buyers(ws, ((account_id, buyer) for account_id, buyer in hashed if buyer))
+    buyers = ((account_id, buyer) for account_id, buyer in hashed if buyer)
+    count_history(ws, buyers, (account_id for account_id, _ in orders))
     if news:
         owners = find_tracking_owners(ws.tx, (parcel.tracking for item in news for parcel in item.parcels))
         for document in read:

@@ -1,4 +1,4 @@
-"""Configuration from a file: partners, warehouses, accounts, keys, listings, stock, rules. Applied twice, it changes
+"""Configuration from a file: partners, warehouses, accounts, keys, listings, stock, goods, rules. Applied twice, it changes
 nothing twice; a secret may be `env:NAME`."""
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from rules.language import load as load_ruleset
 from storage import directory as stored
 from storage.cursors import ensure_cursors
 from storage.exceptions import resolve_subject
+from storage.goods import load_goods_rows, put_goods_rows
 from storage.keys import find_key, put_key
+from storage.limits import forget_credit
 from storage.rows import Row
 from storage.rulesets import arm_ruleset, find_ruleset, put_armed_ruleset
 from storage.stock import lock_stock, put_missing_stock, save_stock_terms
@@ -30,7 +32,19 @@ from .config_form import check_form, read_moment
 from .sessions import check_settings
 from .supply import replan_listed, replan_stocked
 
-_ROOMS = ("settings", "partners", "warehouses", "accounts", "keys", "listings", "stock", "bundles", "ruleset", "csv")
+_ROOMS = (
+    "settings",
+    "partners",
+    "warehouses",
+    "accounts",
+    "keys",
+    "listings",
+    "stock",
+    "bundles",
+    "goods",
+    "ruleset",
+    "csv",
+)
 
 
 @dataclass(slots=True)
@@ -78,6 +92,7 @@ def apply_values(hub: Hub, values: Mapping[str, Any], folder: Path = Path()) -> 
         work.stock(values.get("stock", ()))
         for entry in values.get("bundles", ()):
             stored.put_bundle(tx, entry["sku"], [(part[0], int(part[1])) for part in entry["components"]], hub.now())
+        work.goods(values.get("goods", ()))
         if "ruleset" in values:
             work.ruleset(folder / values["ruleset"]["file"])
     _cure(hub, values)
@@ -102,7 +117,7 @@ def _cure(hub: Hub, values: Mapping[str, Any]) -> None:
         accounts = {row["name"]: row["id"] for row in stored.load_accounts(tx)}
     for account, skus in listed.items():
         replan_listed(hub, accounts[account], skus, actor="apply")
-    stocked = [str(entry["sku"]) for entry in values.get("stock", ())]
+    stocked = [str(entry["sku"]) for room in ("stock", "goods") for entry in values.get(room, ())]
     if stocked:
         replan_stocked(hub, stocked, actor="apply")
 
@@ -130,6 +145,7 @@ class _Work:
         if known and {k: known[k] for k in row if k != "updated_at"} == {k: row[k] for k in row if k != "updated_at"}:
             return
         stored.put_partner(self.tx, row)
+        forget_credit(self.tx, row["id"])
         self.applied.count("partners")
 
     def warehouse(self, entry: Mapping[str, Any]) -> None:
@@ -180,6 +196,8 @@ class _Work:
         }
         if not (known and self._same(known, row, stored.ACCOUNT_SETTINGS, secret)):
             stored.put_account(self.tx, self.hub.vault, row, secret)
+            for owner in {row["id"], row["partner_id"], known["partner_id"] if known else None} - {None}:
+                forget_credit(self.tx, owner)
             resolve_subject(self.tx, f"account:{row['id']}", now=now, by="apply", how="configured again")
             self.applied.count("accounts")
         back = span(timedelta(seconds=self.hub.settings.first_look_back_seconds))
@@ -260,6 +278,24 @@ class _Work:
         save_stock_terms(self.tx, fresh)
         self.applied.count("stock", len(fresh))
 
+    def goods(self, entries: Iterable[Mapping[str, Any]]) -> None:
+        """What is known of our SKUs; what a file leaves out is nothing, except over the API. A CSV parts classes by blanks."""
+        rows: list[Row] = [
+            {
+                "sku": str(entry["sku"]),
+                "title": str(entry.get("title") or ""),
+                "weight_grams": int(entry.get("weight_grams") or 0),
+                "volume_ml": int(entry.get("volume_ml") or 0),
+                "supplier": str(entry.get("supplier") or ""),
+                "classes": sorted(set(_words(entry.get("classes") or ()))),
+            }
+            for entry in entries
+        ]
+        known = load_goods_rows(self.tx, [row["sku"] for row in rows])
+        fresh = [row for row in rows if {**known.get(row["sku"], {}), **row} != known.get(row["sku"])]
+        put_goods_rows(self.tx, [row | {"updated_at": self.hub.now()} for row in fresh])
+        self.applied.count("goods", len(fresh))
+
     def ruleset(self, path: Path) -> None:
         """Arm a ruleset file; the one before is retired and kept."""
         try:
@@ -289,6 +325,10 @@ class _Work:
         return same and bool(self.hub.vault.open_json(place, known["id"], known["settings"]) == dict(secret))
 
 
+def _words(told: Any) -> list[str]:
+    return told.split() if isinstance(told, str) else list(told)
+
+
 def _known(names: Mapping[str, int], name: str, what: str) -> int:
     if name not in names:
         raise ConfigError(f"{what}_unknown", f"there is no {what} {name}")
@@ -310,7 +350,8 @@ def _resolved(value: Any) -> Any:
 
 
 def _read_csv(path: Path) -> dict[str, Any]:
-    """A CSV of listings (account, external_sku, sku, …) or of stock (warehouse, sku, on_hand, …), told by its header."""
+    """A CSV of listings (account, external_sku, sku, …), stock (warehouse, sku, on_hand, …) or goods (sku, weight_grams, …),
+    told by its header."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = list(csv.DictReader(file))
@@ -321,4 +362,6 @@ def _read_csv(path: Path) -> dict[str, Any]:
         return {"listings": rows}
     if {"warehouse", "sku"} <= header:
         return {"stock": rows}
-    raise ConfigError("config_file", f"{path.name}: the header names neither listings nor stock")
+    if "sku" in header and header & {"title", "weight_grams", "volume_ml", "supplier", "classes"}:
+        return {"goods": rows}
+    raise ConfigError("config_file", f"{path.name}: the header names neither listings nor stock nor goods")

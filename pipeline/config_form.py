@@ -17,6 +17,7 @@ _REQUIRED: Mapping[str, tuple[str, ...]] = {
     "listings": ("account", "external_sku", "sku"),
     "stock": ("warehouse", "sku"),
     "bundles": ("sku", "components"),
+    "goods": ("sku",),
 }
 _SCOPES = ("partner", "clerk", "admin", "read")
 _MOST = 2_000_000_000
@@ -58,8 +59,49 @@ def _check_entry(room: str, place: str, entry: Any, required: tuple[str, ...]) -
     for (owner, name), fits in _KINDS.items():
         if owner == room and entry.get(name) is not None and entry[name] != "" and not fits(entry[name]):
             raise _wrong(f"{place}.{name}", f"not possible: {str(entry[name])[:60]!r}")
+    for owner, name, inner in _TABLES:
+        if owner == room:
+            _check_table(f"{place}.{name}", entry.get(name, {}), inner)
     if room == "bundles":
         _check_parts(f"{place}.components", entry.get("components"))
+
+
+def _check_table(place: str, told: Mapping[str, Any], kinds: Mapping[str, Callable[[Any], bool]]) -> None:
+    """Values of a table that have a form of their own; names nobody knows here are left to whoever reads them."""
+    for name, fits in kinds.items():
+        if told.get(name) is not None and not fits(told[name]):
+            raise _wrong(f"{place}.{name}", f"not possible: {str(told[name])[:60]!r}")
+
+
+def read_minute(text: str) -> int:
+    """The minute of the day of a time such as "16:00". Raises ValueError."""
+    hour, colon, minute = text.partition(":")
+    if not (colon and hour.isdecimal() and minute.isdecimal() and len(hour) in {1, 2} and len(minute) == 2):
+        raise ValueError("a time such as 16:00 was expected")
+    if int(hour) > 23 or int(minute) > 59:
+        raise ValueError("there is no such time of day")
+    return int(hour) * 60 + int(minute)
+
+
+def _is_minute(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and read_minute(value) >= 0
+    except ValueError:
+        return False
+
+
+def _number(least: int, most: int = _MOST) -> Callable[[Any], bool]:
+    return lambda value: type(value) is int and least <= value <= most
+
+
+def _texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(entry, str) for entry in value)
+
+
+def _counts(least: int) -> Callable[[Any], bool]:
+    """A table of whole numbers by name."""
+    fits = _number(least)
+    return lambda value: isinstance(value, Mapping) and all(_is_text(k) and fits(v) for k, v in value.items())
 
 
 def _check_parts(place: str, parts: Any) -> None:
@@ -106,4 +148,31 @@ _KINDS: Mapping[tuple[str, str], Callable[[Any], bool]] = {
     ("listings", "floor_price"): _whole(0),
     ("stock", "on_hand"): _whole(0),
     ("stock", "buffer"): _whole(0),
+    ("goods", "weight_grams"): _whole(0),
+    ("goods", "volume_ml"): _whole(0),
+    ("goods", "title"): _is_text,
+    ("goods", "supplier"): lambda value: isinstance(value, str),
+    ("goods", "classes"): lambda value: isinstance(value, str) or _texts(value),
 }
+_OPTIONS: Mapping[str, Callable[[Any], bool]] = {
+    "stock_buffers": _counts(0),
+    "unpaid_minutes": _counts(1),
+    "reserve": lambda value: value in ("on_order", "on_payment"),
+    "credit_limit": _number(0, 10**15),
+}
+# (section, table inside an entry, its values that have a form)
+_TABLES = (
+    (
+        "warehouses",
+        "info",
+        {
+            "capacity": _number(0),
+            "cut_off": _is_minute,
+            "utc_offset": _number(-840, 840),
+            "parcel_cost": _number(0),
+            "suppliers": _texts,
+        },
+    ),
+    ("accounts", "options", _OPTIONS),
+    ("partners", "options", _OPTIONS),
+)

@@ -23,6 +23,7 @@ from .bootstrap import Hub
 from .console_views import show_exceptions
 from .corrections import CONSIGNEE_FIELDS
 from .dossier import RECORD, Dossier, load_dossiers
+from .gifts import FIRST, own_lines
 from .privacy import mask_consignee, mask_remark, open_detail, ship_to_of
 from .references import exception_id
 from .review import id_of_number
@@ -89,7 +90,7 @@ def _fields(dossier: Dossier, ship_to: Mapping[str, Any], problems: Sequence[Map
             {"path": path, "name": name, "line": None, "value": "" if hidden else value, "masked": shown}
             | {"wrong": path in wrong}
         )
-    for number, line in sorted(dossier.lines.items()):
+    for number, line in sorted(own_lines(dossier).items()):
         path = f"lines.{number}.external_sku"
         fields.append(
             {
@@ -207,7 +208,7 @@ _SEALED = frozenset({"private", "event_hash", "buyer_hash", "phone_hash", "tail_
 
 def _line(line: Row) -> Row:
     parts = [f"{quantity} × {sku}" for sku, quantity in json.loads(line["components"])] if line["components"] else []
-    return line | {"components": ", ".join(parts)}
+    return line | {"components": ", ".join(parts), "gift": line["line"] >= FIRST}
 
 
 def _fulfilment(dossier: Dossier, row: Row, warehouses: Mapping[int, str]) -> Row:

@@ -12,7 +12,7 @@ from .access import Caller
 from .bootstrap import Hub
 from .order_view import account_of
 from .references import exception_id
-from .review import Action, Reviewed, cancel_by_external, cancel_by_number, review
+from .review import Action, Reviewed, cancel_by_external, cancel_by_number, review, send_now
 
 _LONGEST_ID = 200
 _LONGEST_NOTE = 1_000
@@ -36,6 +36,12 @@ def cancel_external(hub: Hub, caller: Caller, account: str, external_id: str, bo
     return _told(cancel_by_external(hub, account_id, external_id, actor=caller.actor, why=why))
 
 
+def send_number_now(hub: Hub, caller: Caller, number: str, body: bytes) -> dict[str, Any]:
+    """Let a released order go out at once. RefusedError `not_found`, `not_ready`."""
+    _note(_object(body, ("note",)), "note")
+    return _told(send_now(hub, number, actor=caller.actor, partner_id=caller.partner_id))
+
+
 def resolve_exception(hub: Hub, caller: Caller, ref: str, body: bytes) -> dict[str, Any]:
     """`{"action": fix | release | cancel | dismiss, "fixes": [{"path", "value"}], "note"}`. RefusedError as `review`."""
     told = _object(body, ("action", "fixes", "note"))
@@ -56,7 +62,8 @@ def retry_exception(hub: Hub, caller: Caller, ref: str, body: bytes) -> dict[str
 def _act(
     hub: Hub, caller: Caller, ref: str, action: Action, fixes: Sequence[tuple[str, str]], note: str
 ) -> dict[str, Any]:
-    return _told(review(hub, exception_id(ref), action, actor=caller.actor, fixes=fixes, note=note))
+    done = review(hub, exception_id(ref), action, actor=caller.actor, fixes=fixes, note=note, scope=caller.scope)
+    return _told(done)
 
 
 def _told(reviewed: Reviewed) -> dict[str, Any]:

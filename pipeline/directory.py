@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,8 +24,29 @@ from storage.times import maybe_moment
 from storage.vault import Vault
 
 from .bootstrap import Hub
+from .config_form import read_minute
 
 _RECENT = 1.0
+# Three days, as platforms give for ordinary goods; fast-moving and special offers are classes of their own.
+_UNPAID_MINUTES = {"*": 4_320, "special_offer": 30, "fast_moving": 15}
+# History that costs a query, and the words of the rules' language that ask for it.
+_HISTORY = {"buyer_orders_30d": ("orders_30d",), "sender_orders_before": ("orders_before", "first_order")}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StockTerms:
+    """How an account's orders use stock. `on_order`: units are reserved before they are paid, and at most as long as
+    `unpaid_minutes` says, by goods class, "*" for goods of none of them; the shortest counts. `buffers`: units of a SKU
+    ("*": of any other) that are never sold to this account, in each warehouse."""
+
+    on_order: bool
+    buffers: Mapping[str, int]
+    unpaid_minutes: Mapping[str, int]
+
+    def unpaid_for(self, classes: Iterable[str]) -> int:
+        """Minutes for which goods of these classes stay reserved without being paid."""
+        known = [self.unpaid_minutes[name] for name in classes if name in self.unpaid_minutes]
+        return min(known, default=self.unpaid_minutes["*"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +62,13 @@ class Account:
     options: Mapping[str, Any]
     sender: Sender
     mapping: OrderMapping
+    terms: StockTerms
     stamp: int
+
+    @property
+    def owner(self) -> int:
+        """Whose credit its orders use: the partner's, or its own when it has none."""
+        return self.id if self.partner_id is None else self.partner_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,14 +84,23 @@ class Target:
     stamp: int
 
 
+@dataclass(frozen=True, slots=True)
+class RulesetAsks:
+    """What the armed rules make it worth loading: the history they speak of, and the SKUs they give away."""
+
+    history: frozenset[str] = frozenset()
+    gifts: frozenset[str] = frozenset()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Directory:
-    """A consistent reading of the configuration."""
+    """A consistent reading of the configuration. `asks` comes from the text of the armed ruleset."""
 
     stamp: tuple[int, ...]
     accounts: Mapping[int, Account]
     targets: Mapping[int, Target]
     ruleset: Ruleset
+    asks: RulesetAsks
 
     def account(self, name: str) -> Account:
         for account in self.accounts.values():
@@ -108,7 +145,26 @@ def _read(tx: Connection, vault: Vault, stamp: tuple[int, ...]) -> Directory:
         accounts={row["id"]: _account(vault, row, partners.get(row["partner_id"])) for row in stored.load_accounts(tx)},
         targets=targets,
         ruleset=load_ruleset(armed["document"].encode()) if armed else default_ruleset(),
+        asks=read_asks(armed["document"]) if armed else RulesetAsks(),
     )
+
+
+def read_asks(document: str) -> RulesetAsks:
+    """What a ruleset's text speaks of: history fields by name, and every `sku` inside what a rule does."""
+    rules = json.loads(document).get("rules", [])
+    effects = [rule.get("then") for rule in rules if isinstance(rule, Mapping)]
+    history = frozenset(name for name, words in _HISTORY.items() if any(word in document for word in words))
+    return RulesetAsks(history, frozenset(_skus_in(effects)))
+
+
+def _skus_in(value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        told = value.get("sku")
+        yield from [told] if isinstance(told, str) else []
+        value = list(value.values())
+    if isinstance(value, list):
+        for entry in value:
+            yield from _skus_in(entry)
 
 
 def _account(vault: Vault, row: Mapping[str, Any], partner: Mapping[str, Any] | None) -> Account:
@@ -140,6 +196,11 @@ def _account(vault: Vault, row: Mapping[str, Any], partner: Mapping[str, Any] | 
         options=options,
         sender=sender,
         mapping=_mapping(vault, row, channel),
+        terms=StockTerms(
+            on_order=options.get("reserve") == "on_order",
+            buffers=options.get("stock_buffers") or {},
+            unpaid_minutes=_UNPAID_MINUTES | (options.get("unpaid_minutes") or {}),
+        ),
         stamp=row["updated_at"],
     )
 
@@ -175,6 +236,11 @@ def _target(row: Mapping[str, Any]) -> Target:
             regions=tuple(info["regions"]) if info.get("regions") else None,
             carriers=tuple(info.get("carriers", ())),
             accepts_tokens=bool(info.get("accepts_tokens", kind.accepts_tokens)),
+            capacity=info.get("capacity"),
+            cut_off=read_minute(info["cut_off"]) if info.get("cut_off") else None,
+            utc_offset=info.get("utc_offset", 480),
+            parcel_cost=info.get("parcel_cost", 0),
+            suppliers=tuple(info["suppliers"]) if info.get("suppliers") is not None else None,
         ),
         stamp=row["updated_at"],
     )

@@ -29,7 +29,7 @@ _MUTABLE: dict[Table, tuple[str, ...]] = {
         if column.name not in {"id", "number", "account_id", "partner_id", "external_id", "created_at"}
     ),
     t.order_lines: tuple(column.name for column in t.order_lines.c if column.name not in {"order_id", "line"}),
-    t.fulfilments: ("state", "carrier", "warehouse_ref", "freight", "revision", "news_due_at", "updated_at"),
+    t.fulfilments: ("state", "carrier", "warehouse_ref", "freight", "revision", "news_due_at", "day", "updated_at"),
     t.fulfilment_lines: ("quantity", "shipped"),
     t.packages: ("state", "confirm_state", "carrier", "carrier_name", "updated_at"),
     t.outbox: ("state", "attempts", "looks", "token", "due_at", "outcome", "reply", "updated_at"),
@@ -44,7 +44,8 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=
 @dataclass(slots=True)
 class Dossier:
     """One order's rows by their keys. `private` is the opened `orders.private`; `moves` are stock changes to make
-    (warehouse, sku, on hand, reserved); `log` are events to append (actor, kind, detail)."""
+    (warehouse, sku, on hand, reserved), `slots` places in a warehouse's day taken or given back (warehouse, day, count);
+    `log` are events to append (actor, kind, detail)."""
 
     order: Row
     private: dict[str, Any]
@@ -61,6 +62,7 @@ class Dossier:
     after_sale_lines: list[Row] = field(default_factory=list)
     log: list[tuple[str, str, Mapping[str, Any]]] = field(default_factory=list)
     moves: list[tuple[int, str, int, int]] = field(default_factory=list)
+    slots: list[tuple[int, int, int]] = field(default_factory=list)
 
     @property
     def id(self) -> int:

@@ -11,6 +11,8 @@ from domain.verdict import Problem
 from .dossier import DETAIL, Dossier
 from .workspace import Workspace, exception_row
 
+# A rule's `approve` effect holds the order under this and the name of a stage, until somebody of that stage releases it.
+APPROVE = "approve_"
 # Raised by events, not by checks: planning an order anew says nothing about them.
 LASTING = frozenset(
     {

@@ -1,4 +1,5 @@
-"""What has to be swept up now and then: snoozed exceptions, expired memories, this process's lease."""
+"""What has to be swept up now and then: snoozed exceptions, reservations whose time is over, credit that became free,
+expired memories, this process's lease."""
 
 from __future__ import annotations
 
@@ -6,13 +7,17 @@ from storage.deliveries import delete_expired_deliveries
 from storage.idempotency import delete_expired_replies
 
 from .bootstrap import Hub, keep_alive
-from .review import wake_snoozed
+from .expiry import end_reservations
+from .review import use_free_credit, wake_snoozed
 
 
 def keep_house(hub: Hub) -> None:
-    """Wake what was snoozed until now, forget idempotency keys and delivery ids older than seven days."""
+    """Wake what was snoozed until now, give back unpaid reservations, decide again what waited for credit, forget
+    idempotency keys and delivery ids older than seven days."""
     keep_alive(hub)
     wake_snoozed(hub)
+    end_reservations(hub)
+    use_free_credit(hub)
     with hub.write() as tx:
         delete_expired_replies(tx, now=hub.now())
         delete_expired_deliveries(tx, now=hub.now())

@@ -14,6 +14,7 @@ from storage.times import maybe_moment, moment
 
 from .directory import Account
 from .dossier import Dossier
+from .gifts import FIRST, own_lines
 from .take_news import line_ref
 
 _TOLD = frozenset({"confirmed", "degraded", "due"})
@@ -55,7 +56,7 @@ def build_shipment(dossier: Dossier, fulfilment: Row, account: Account) -> Shipm
 def build_confirmation(dossier: Dossier, package: Row, account: Account) -> Confirmation | None:
     """One parcel for its channel. A channel that takes one number per line hears of a line with its first parcel only;
     None when an earlier parcel has told everything this one could."""
-    units = package_units(dossier, package["id"])
+    units = {line: count for line, count in package_units(dossier, package["id"]).items() if line < FIRST}
     if account.channel.can.parcels_per_line == 1:
         told = _told_lines(dossier, package)
         units = {line: quantity for line, quantity in units.items() if line not in told}
@@ -63,9 +64,10 @@ def build_confirmation(dossier: Dossier, package: Row, account: Account) -> Conf
         return None
     everything = {
         number: row["quantity"]
-        for number, row in dossier.lines.items()
+        for number, row in own_lines(dossier).items()
         if row["state"] != "cancelled" and row["requires_shipping"]
     }
+    parcels = {package_id for package_id, line, _ in dossier.package_lines if line < FIRST}
     return Confirmation(
         order_id=dossier.order["external_id"],
         package_key=f"{dossier.order['number']}/{package['tracking']}",
@@ -73,7 +75,7 @@ def build_confirmation(dossier: Dossier, package: Row, account: Account) -> Conf
         carrier=package["carrier"],
         carrier_name=package["carrier_name"],
         lines=tuple((dossier.lines[line]["external_id"], quantity) for line, quantity in sorted(units.items())),
-        whole_order=units == everything and len(dossier.packages) == 1,
+        whole_order=units == everything and len(parcels) == 1,
         shipped_at=moment(package["shipped_at"]),
     )
 

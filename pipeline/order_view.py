@@ -23,6 +23,7 @@ from storage.rows import Row
 from .bootstrap import Hub
 from .directory import Directory, read_directory
 from .dossier import RECORD, Dossier, load_dossiers
+from .gifts import FIRST
 from .messages import package_units
 from .privacy import mask_consignee, mask_remark
 from .receipts import build_verdicts
@@ -141,6 +142,8 @@ def _people(dossier: Dossier, reveal: bool) -> dict[str, Any]:
 
 def _line(row: Row, currency: str) -> dict[str, Any]:
     told = {name: row[name] for name in _LINE} | {"line": row["line"] + 1}
+    # Goods of ours that a rule added; the source knows nothing of them.
+    told["gift"] = row["line"] >= FIRST
     told["requires_shipping"] = bool(row["requires_shipping"])
     told["components"] = json.loads(row["components"]) if row["components"] else []
     return told | {name: show_money(row[name], currency) for name in _LINE_MONEY}
@@ -156,6 +159,7 @@ def _fulfilment(directory: Directory, dossier: Dossier, row: Row) -> dict[str, A
         "carrier": row["carrier"],
         "warehouse_ref": row["warehouse_ref"],
         "freight": show_money(row["freight"], dossier.order["currency"]),
+        "goes_out_at": show_time(push["due_at"]) if push and push["state"] == "due" else None,
         "push": {"state": push["state"], "attempts": push["attempts"], "outcome": push["outcome"]} if push else None,
         "lines": [
             {"line_id": dossier.lines[line["line"]]["external_id"]}

@@ -8,7 +8,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from domain.decision import Decision, Part
@@ -19,11 +19,14 @@ from domain.verdict import Verdict
 from normalizer.checks import check
 from rules.decide import decide
 from storage.rows import Row
-from storage.times import span
+from storage.times import micros, span
 
 from .directory import Account
 from .dossier import RECORD, Dossier
 from .exceptional import open_codes, problem_causes, sync_exceptions
+from .gifts import own_lines, parts_to_plan, with_gift_lines
+from .limits import day_of
+from .reservations import held_places, may_reserve, set_day
 from .workspace import Workspace
 
 # A fulfilment stays in this state while its goods are not in stock; it reserves nothing and has no push.
@@ -36,15 +39,17 @@ KNOWN_OUTSIDE = frozenset({"pushing", "unknown", "accepted", "picking", "cancell
 
 def plan_order(ws: Workspace, dossier: Dossier, order: Order, account: Account) -> None:
     """Bring the plan of an open order up to date. `order` is its newest content, allocated."""
-    returned = _returned(ws, dossier)
-    waived = dossier.private.get("waived", [])
-    facts = ws.facts(account, waived=waived, buyer=dossier.order["buyer_hash"], returned=returned)
+    unpushed = [row for row in dossier.live() if row["state"] in UNPUSHED]
+    facts = ws.facts(account, dossier, returned=_returned(ws, dossier), slots=held_places(ws, unpushed))
+    if dossier.new and ws.directory.asks.history:
+        dossier.private.setdefault("sent_before", facts.sender_orders_before)
     checked, verdicts = check(_still_to_ship(dossier, order), facts)
     waiting = any(verdict.waiting for verdict in verdicts)
     _remember_goods(dossier, checked)
     dossier.private["ship_to"] = consignee_values(checked.consignee)
     dossier.order |= {"country": checked.consignee.country, "region": checked.consignee.region}
-    decision = decide(checked, facts, ws.directory.ruleset)
+    outside = [row for row in dossier.live() if row["state"] in KNOWN_OUTSIDE]
+    decision = decide(with_gift_lines(dossier, checked, outside), facts, ws.directory.ruleset)
     settled = SHORT if any(part.waits for part in decision.parts) else frozenset()
     problems = [problem for verdict in verdicts for problem in verdict.problems if problem.code not in settled]
     causes: dict[str, Mapping[str, Any]] = {} if waiting else dict(problem_causes(problems))
@@ -52,8 +57,9 @@ def plan_order(ws: Workspace, dossier: Dossier, order: Order, account: Account) 
         causes |= {hold.code: {"rule": hold.rule, "detail": hold.detail} for hold in decision.holds}
     sync_exceptions(ws, dossier, causes)
     state = "exception" if problems else "held" if decision.holds or open_codes(dossier) else "ready"
-    parts = () if waiting else decision.parts
-    _replace_plan(ws, dossier, parts, state)
+    reserves = may_reserve(ws, dossier, account, checked, waiting=waiting)
+    parts = parts_to_plan(ws, dossier, checked, decision, outside) if reserves else ()
+    _replace_plan(ws, dossier, parts, "held" if waiting else state, decision.not_before)
     _share_freight(ws, dossier)
     _keep_decision(ws, dossier, checked, decision, verdicts, facts.available)
     dossier.order |= {
@@ -83,7 +89,9 @@ def drop_plan(ws: Workspace, dossier: Dossier) -> None:
 
 
 def release_units(dossier: Dossier, fulfilment: Row) -> None:
-    """Give a fulfilment's unshipped reservations back to stock. One that waits for stock has none."""
+    """Give a fulfilment's unshipped reservations back to stock, and its place in the warehouse's day. One that waits for
+    stock has neither."""
+    set_day(dossier, fulfilment, None)
     if fulfilment["state"] != WAITING:
         _reserve(dossier, fulfilment, -1)
 
@@ -115,7 +123,7 @@ def refresh_status(dossier: Dossier) -> None:
         Progress(
             ordered=line["quantity"], cancelled=line["quantity"] if line["state"] == "cancelled" else 0, shipped=shipped
         )
-        for line, shipped in ((line, shipped_units(dossier, line)) for line in dossier.lines.values())
+        for line, shipped in ((line, shipped_units(dossier, line)) for line in own_lines(dossier).values())
     ]
     closing = order["cancelled_at"] is not None and not dossier.live()
     if closing and not any(step.shipped for step in progress):
@@ -187,7 +195,9 @@ def _remember_goods(dossier: Dossier, checked: Order) -> None:
             row["components"] = json.dumps([[part.sku, part.quantity] for part in line.components])
 
 
-def _replace_plan(ws: Workspace, dossier: Dossier, parts: Sequence[Part], state: str) -> None:
+def _replace_plan(
+    ws: Workspace, dossier: Dossier, parts: Sequence[Part], state: str, not_before: datetime | None
+) -> None:
     old = {row["id"]: row for row in dossier.live() if row["state"] in UNPUSHED}
     kept: set[int] = set()
     for part in parts:
@@ -203,7 +213,10 @@ def _replace_plan(ws: Workspace, dossier: Dossier, parts: Sequence[Part], state:
         if match["state"] == WAITING and not part.waits:
             _reserve(dossier, match)
         set_state(ws, match, WAITING if part.waits else state)
-        _sync_push(ws, dossier, match)
+        leaves = max(ws.at, not_before) if not_before is not None else ws.at
+        counts = warehouse.info.capacity is not None and not part.waits
+        set_day(dossier, match, day_of(warehouse.info, leaves) if counts else None)
+        _sync_push(ws, dossier, match, not_before)
     for row in old.values():
         if row["id"] not in kept:
             _cancel_unpushed(ws, dossier, row)
@@ -231,6 +244,7 @@ def _new_fulfilment(ws: Workspace, dossier: Dossier, warehouse_id: int, part: Pa
         "freight": 0,
         "revision": 0,
         "news_due_at": None,
+        "day": None,
         "created_at": ws.now,
         "updated_at": ws.now,
     }
@@ -259,19 +273,32 @@ def _cancel_unpushed(ws: Workspace, dossier: Dossier, row: Row) -> None:
     dossier.note("hub", "plan_dropped", fulfilment=row["code"])
 
 
-def _sync_push(ws: Workspace, dossier: Dossier, fulfilment: Row) -> None:
-    """A ready fulfilment has a push that is due; any other has none that could start."""
+def _sync_push(ws: Workspace, dossier: Dossier, fulfilment: Row, not_before: datetime | None = None) -> None:
+    """A ready fulfilment has a push that is due, not before the delay window and its schedule are over; any other has none
+    that could start."""
     push = dossier.outbox_of("push", fulfilment["id"])
-    delay = span(timedelta(seconds=ws.hub.settings.delay_seconds))
     if fulfilment["state"] == "ready":
+        since = push["updated_at"] if push is not None and push["state"] == "due" else ws.now
+        due_at = _goes_out(ws, dossier, since, not_before)
         if push is None:
-            add_outbox(ws, dossier, "push", "warehouse", fulfilment["warehouse_id"], fulfilment, due_at=ws.now + delay)
+            add_outbox(ws, dossier, "push", "warehouse", fulfilment["warehouse_id"], fulfilment, due_at=due_at)
             dossier.note("hub", "released", fulfilment=fulfilment["code"])
         elif push["state"] in {"withdrawn", "parked"}:
-            push |= {"state": "due", "due_at": ws.now + delay, "attempts": 0, "looks": 0, "updated_at": ws.now}
+            push |= {"state": "due", "due_at": due_at, "attempts": 0, "looks": 0, "updated_at": ws.now}
             dossier.note("hub", "released", fulfilment=fulfilment["code"])
+        elif push["state"] == "due" and push["attempts"] == 0:
+            push["due_at"] = due_at
     elif push is not None and push["state"] == "due":
         push |= {"state": "withdrawn", "updated_at": ws.now}
+
+
+def _goes_out(ws: Workspace, dossier: Dossier, since: int, not_before: datetime | None) -> int:
+    """When a push that is ready since then (µs) may start: after the delay window and the schedule, unless a person said at
+    once."""
+    if dossier.private.get("at_once"):
+        return since
+    delay = span(timedelta(seconds=ws.hub.settings.delay_seconds))
+    return max(since + delay, 0 if not_before is None else micros(not_before))
 
 
 def hold_unpushed(ws: Workspace, dossier: Dossier) -> None:

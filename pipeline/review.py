@@ -23,13 +23,23 @@ from .absorb import absorb_rows
 from .bootstrap import Hub
 from .cancel import cancel_order, put_tombstone
 from .corrections import read_correction
+from .directory import read_directory
 from .dossier import Dossier
-from .exceptional import LASTING, clear_exceptions, open_codes
+from .exceptional import APPROVE, LASTING, clear_exceptions, open_codes
+from .limits import curable
 from .plan import refresh_status, set_state
 from .reading import newest_content, read_order
 from .sessions import warehouse_session
 from .take_order import read_again
-from .workspace import Workspace, find_orders, load_goods, load_orders, open_workspace, write_workspace
+from .workspace import (
+    Workspace,
+    count_stored_history,
+    find_orders,
+    load_goods,
+    load_orders,
+    open_workspace,
+    write_workspace,
+)
 
 Action = Literal["fix", "release", "retry", "cancel", "dismiss"]
 # A person cannot wave these through: what is missing is missing.
@@ -46,19 +56,35 @@ class Reviewed:
 
 
 def review(
-    hub: Hub, exception_id: int, action: Action, *, actor: str, fixes: Sequence[tuple[str, str]] = (), note: str = ""
+    hub: Hub,
+    exception_id: int,
+    action: Action,
+    *,
+    actor: str,
+    fixes: Sequence[tuple[str, str]] = (),
+    note: str = "",
+    scope: str = "clerk",
 ) -> Reviewed:
-    """Act on one open exception. RefusedError `not_found`, `already_resolved`, `not_waivable`, `correction`,
-    `order_not_cancellable`."""
+    """Act on one open exception; `scope` is what the actor's key may do. RefusedError `not_found`, `already_resolved`,
+    `not_waivable`, `correction`, `order_not_cancellable`, `approval_scope`."""
     with hub.write() as tx:
         ws = open_workspace(hub, tx, hub.clock())
         row = _open_row(ws, exception_id)
+        if action == "release":
+            check_approval(row["code"], scope)
         if row["order_id"] is None:
             reviewed = _review_document(ws, row, action, actor=actor, note=note)
         else:
             reviewed = _review_order(ws, row, action, actor=actor, fixes=fixes, note=note)
         write_workspace(ws)
         return reviewed
+
+
+def check_approval(code: str, scope: str) -> None:
+    """Whether a key of this scope may release this code: a clerk approves what waits for the service stage, everything
+    else that waits for approval is for admins. RefusedError `approval_scope`."""
+    if code.startswith(APPROVE) and scope != "admin" and not (code == f"{APPROVE}service" and scope == "clerk"):
+        raise RefusedError("approval_scope", f"{code.removeprefix(APPROVE)}: an admin has to approve this")
 
 
 def cancel_by_number(hub: Hub, number: str, *, actor: str, why: str, partner_id: int | None = None) -> Reviewed:
@@ -122,6 +148,38 @@ def replan_orders(hub: Hub, order_ids: Iterable[int], *, actor: str) -> int:
                     done += 1
             write_workspace(ws)
     return done
+
+
+def use_free_credit(hub: Hub) -> int:
+    """Decide again the orders that were stopped because the credit was exceeded and now have room; returns how many."""
+    with hub.read() as tx:
+        ids = curable(tx, read_directory(hub, tx), most=hub.settings.batch)
+    return replan_orders(hub, ids, actor="hub")
+
+
+def send_now(hub: Hub, number: str, *, actor: str, partner_id: int | None = None) -> Reviewed:
+    """Let a released order go out at once, whatever the delay window and its schedule say. RefusedError `not_found`,
+    `not_ready` when nothing of it waits for its time."""
+    order_id = id_of_number(number)
+    with hub.write() as tx:
+        ws = open_workspace(hub, tx, hub.clock())
+        found = find_order_owner(tx, order_id)
+        if found is None or (partner_id is not None and found["partner_id"] != partner_id):
+            raise RefusedError("not_found", "there is no such order")
+        _load(ws, [order_id])
+        dossier = ws.dossier(order_id)
+        pushes = [dossier.outbox_of("push", row["id"]) for row in dossier.live() if row["state"] == "ready"]
+        first = [push for push in pushes if push is not None and push["state"] == "due" and not push["attempts"]]
+        waiting = [push for push in first if push["due_at"] > ws.now]
+        if not waiting:
+            raise RefusedError("not_ready", "nothing of this order waits for its time")
+        for push in waiting:
+            push["due_at"] = ws.now
+        dossier.private["at_once"] = True
+        dossier.note(actor, "sent_at_once")
+        ws.keep(dossier)
+        write_workspace(ws)
+        return _result(dossier)
 
 
 def cured_by(hub: Hub, codes: Iterable[str], *, account_id: int | None = None, limit: int = 1000) -> list[int]:
@@ -276,6 +334,7 @@ def _load(ws: Workspace, order_ids: Iterable[int]) -> None:
     load_orders(ws, order_ids)
     wanted = {(d.order["account_id"], line["external_sku"]) for d in ws.dossiers.values() for line in d.lines.values()}
     load_goods(ws, wanted, {line["sku"] for d in ws.dossiers.values() for line in d.fulfilment_lines.values()})
+    count_stored_history(ws)
 
 
 def _open_row(ws: Workspace, exception_id: int) -> Row:

@@ -24,7 +24,15 @@ from .dossier import Dossier
 from .exceptional import raise_exception
 from .plan import refresh_status, release_units, set_state
 from .take_order import read_again
-from .workspace import Workspace, exception_row, load_goods, load_orders, open_workspace, write_workspace
+from .workspace import (
+    Workspace,
+    count_stored_history,
+    exception_row,
+    load_goods,
+    load_orders,
+    open_workspace,
+    write_workspace,
+)
 
 _NOT_AN_ATTEMPT = frozenset(
     {
@@ -53,6 +61,8 @@ def settle(hub: Hub, outcomes: Sequence[Outcome]) -> None:
         held = {line["sku"] for o in outcomes for line in ws.dossiers[o.row["order_id"]].fulfilment_lines.values()}
         wanted = {(ws.dossiers[line["order_id"]].order["account_id"], line["external_sku"]) for line in lines}
         load_goods(ws, wanted, held if any(o.end != "done" or o.row["kind"] == "cancel" for o in outcomes) else ())
+        if replanned:
+            count_stored_history(ws)
         for outcome in outcomes:
             dossier = ws.dossier(outcome.row["order_id"])
             row = dossier.outbox[outcome.row["id"]]

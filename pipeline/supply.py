@@ -1,4 +1,4 @@
-"""Listings, bundles and stock as operators and their systems bring them, and the orders that waited for them.
+"""Listings, bundles, goods and stock as operators and their systems bring them, and the orders that waited for them.
 
 Everything is checked first; one bad entry refuses the whole request, so that nothing is half done. Afterwards the open
 orders whose exceptions the change may cure are checked and decided again."""
@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from domain.errors import MappingError, RefusedError
 from normalizer.readers import as_bool, read_time
 from storage import directory as stored
+from storage.goods import load_goods_rows, put_goods_rows
 from storage.orders import list_waiting_for_listings, list_waiting_for_stock, list_waiting_parts
 from storage.rows import Row, chunks
 from storage.stock import lock_stock, put_missing_stock, save_stock_entries
@@ -22,13 +23,16 @@ from wire.strict_json import parse_value
 
 from .bootstrap import Hub
 from .directory import read_directory
-from .review import replan_orders
+from .review import cured_by, replan_orders
 
 MAX_ENTRIES = 1_000
 _MAX_UNITS = 2_000_000_000
 _MAX_PRICE = 10**15
 _LISTING_CODES = frozenset({"sku_unmapped", "sku_ambiguous", "sku_delisted", "price_below_floor"})
 _STOCK_CODES = frozenset({"out_of_stock", "stock_stale", "no_warehouse"})
+GIFT_SHORT = "gift_out_of_stock"
+_MOST_CLASSES = 50
+_NO_GOODS: Row = {"title": "", "weight_grams": 0, "volume_ml": 0, "supplier": "", "classes": []}
 _PAGE = 500
 _PAGES = 10_000
 
@@ -99,6 +103,20 @@ def put_bundle_text(hub: Hub, body: bytes, *, actor: str) -> dict[str, Any]:
     return {"stored": 1, "replanned": replan_stocked(hub, [sku], actor=actor)}
 
 
+def put_goods_text(hub: Hub, body: bytes, *, actor: str) -> dict[str, Any]:
+    """`{"goods": [{"sku", "title", "weight_grams", "volume_ml", "supplier", "classes"}]}`: what is known of our SKUs, per
+    unit (0 or "": unknown, ours); what is left out keeps its value. Orders that found no warehouse are decided again."""
+    entries = _entries(_object(body, ("goods",)), "goods")
+    rows = [_goods(entry, f"goods.{index}") for index, entry in enumerate(entries)]
+    _refuse_twice([(row["sku"],) for row in rows], "goods")
+    skus = [row["sku"] for row in rows]
+    with hub.write() as tx:
+        known = load_goods_rows(tx, skus)
+        now = hub.now()
+        put_goods_rows(tx, [_NO_GOODS | known.get(row["sku"], {}) | row | {"updated_at": now} for row in rows])
+    return {"stored": len(rows), "replanned": replan_stocked(hub, skus, actor=actor)}
+
+
 def replan_listed(hub: Hub, account_id: int, external_skus: Sequence[str], *, actor: str) -> int:
     """Check and decide again the account's orders that waited for a mapping of these source SKUs; returns how many."""
 
@@ -117,7 +135,11 @@ def replan_stocked(hub: Hub, skus: Sequence[str], *, actor: str) -> int:
     def parts(tx: Connection, chunk: Sequence[str], after: tuple[int, int]) -> list[Row]:
         return list_waiting_parts(tx, chunk, after=after, limit=_PAGE)
 
-    found = {*_waiting(hub, page, sorted(skus)), *_waiting(hub, parts, sorted(skus))}
+    with hub.read() as tx:
+        given = read_directory(hub, tx).asks.gifts & set(skus)
+    # A gift that is short is no line of its order yet, so its order is found by what holds it.
+    short = cured_by(hub, [GIFT_SHORT], limit=_PAGE) if given else []
+    found = {*_waiting(hub, page, sorted(skus)), *_waiting(hub, parts, sorted(skus)), *short}
     return replan_orders(hub, found, actor=actor)
 
 
@@ -167,6 +189,25 @@ def _level(entry: Mapping[str, Any], path: str) -> Row:
         row["buffer"] = _whole(entry, "buffer", f"{path}.buffer", least=0, most=_MAX_UNITS)
     if entry.get("backorder") is not None:
         row["backorder"] = _flag(entry, "backorder", path)
+    return row
+
+
+def _goods(entry: Mapping[str, Any], path: str) -> Row:
+    _only(entry, ("sku", "title", "weight_grams", "volume_ml", "supplier", "classes"), path)
+    row: Row = {"sku": _text(entry, "sku", f"{path}.sku")}
+    for name in ("weight_grams", "volume_ml"):
+        if entry.get(name) is not None:
+            row[name] = _whole(entry, name, f"{path}.{name}", least=0, most=_MAX_UNITS)
+    for name in ("title", "supplier"):
+        if entry.get(name) is not None:
+            row[name] = _text(entry, name, f"{path}.{name}") if entry[name] != "" else ""
+    if entry.get("classes") is not None:
+        told = entry["classes"]
+        if not isinstance(told, list) or len(told) > _MOST_CLASSES:
+            raise MappingError(
+                "classes", f"a list of at most {_MOST_CLASSES} names was expected", path=f"{path}.classes"
+            )
+        row["classes"] = sorted({_text({"class": name}, "class", f"{path}.classes") for name in told})
     return row
 
 

@@ -12,6 +12,7 @@ from storage.times import maybe_micros
 
 from .dossier import Dossier
 from .exceptional import clear_exceptions, raise_exception
+from .gifts import FIRST, own_lines
 from .plan import add_outbox, drop_plan, hold_unpushed, refresh_status, set_state, shipped_units
 from .workspace import Workspace
 
@@ -180,7 +181,9 @@ def _add_package(
 ) -> None:
     account = ws.directory.accounts[dossier.order["account_id"]]
     row_id = ws.ids(1)[0]
-    confirms = account.channel.confirm is not None and dossier.order["cancelled_at"] is None
+    # The channel knows nothing of gifts: a parcel of nothing else is not told.
+    known = any(line < FIRST for line, _, _ in packed)
+    confirms = account.channel.confirm is not None and dossier.order["cancelled_at"] is None and known
     dossier.packages[row_id] = {
         "id": row_id,
         "fulfilment_id": fulfilment["id"],
@@ -189,7 +192,7 @@ def _add_package(
         "carrier": parcel.carrier,
         "carrier_name": parcel.carrier_name,
         "state": "shipped",
-        "confirm_state": "due" if confirms else "none" if account.channel.confirm is None else "held",
+        "confirm_state": "due" if confirms else "none" if account.channel.confirm is None or not known else "held",
         "shipped_at": maybe_micros(news.source_time) or ws.now,
         "created_at": ws.now,
         "updated_at": ws.now,
@@ -197,6 +200,8 @@ def _add_package(
     _pack(dossier, fulfilment, row_id, packed)
     code = fulfilment["code"]
     dossier.note("warehouse", "shipped", fulfilment=code, tracking=parcel.tracking, carrier=parcel.carrier)
+    if not known:
+        dossier.note("hub", "gift_parcel", tracking=parcel.tracking, why="only gifts: nothing to confirm")
     if confirms:
         add_outbox(ws, dossier, "confirm", "account", account.id, fulfilment, due_at=ws.now, package_id=row_id)
     _raise_if_unwanted(ws, dossier, fulfilment, parcel)
@@ -244,7 +249,7 @@ def _completed_late(ws: Workspace, dossier: Dossier) -> None:
     if _short(dossier):
         return
     clear_exceptions(ws, dossier, {"short_ship"}, actor="warehouse", how="the missing parcel was told later")
-    open_lines = [line for line in dossier.lines.values() if line["state"] != "cancelled"]
+    open_lines = [line for line in own_lines(dossier).values() if line["state"] != "cancelled"]
     if all(shipped_units(dossier, line) >= line["quantity"] for line in open_lines):
         drop_plan(ws, dossier)
 

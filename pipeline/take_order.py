@@ -20,7 +20,8 @@ from .cancel import cancel_order, intercept
 from .corrections import apply_corrections
 from .directory import Account
 from .dossier import Dossier
-from .exceptional import clear_exceptions, raise_exception
+from .exceptional import APPROVE, clear_exceptions, raise_exception
+from .gifts import gift_lines, own_lines
 from .plan import KNOWN_OUTSIDE, drop_plan, plan_order
 from .reading import newest_content
 from .workspace import Workspace
@@ -98,6 +99,7 @@ def _new_dossier(ws: Workspace, account: Account, order: Order, inbox_id: int) -
         "event_hash": GENESIS,
         "revision": 0,
         "cancelled_at": None,
+        "reserved_until": None,
         "created_at": ws.now,
         "updated_at": ws.now,
     }
@@ -154,6 +156,9 @@ def _forget_waivers(dossier: Dossier, changes: list[str]) -> None:
     """What a person waved through was what stood there then: a new remark, address or line is judged anew."""
     gone = {code for what in changes for code in _WAIVED_FOR[what]}
     waived = dossier.private.get("waived", [])
+    if {"lines", "consignee"} & set(changes):
+        gone |= {code for code in waived if code.startswith(APPROVE)}
+        dossier.private.pop("at_once", None)
     if gone & set(waived):
         dossier.private["waived"] = [code for code in waived if code not in gone]
 
@@ -226,7 +231,7 @@ def _write_lines(dossier: Dossier, order: Order) -> None:
             dossier.lines[number] = _line_row(dossier.id, number, line, None) if old is None else _less_of(old, line)
         return
     kept = dossier.lines
-    dossier.lines = {
+    dossier.lines = gift_lines(dossier) | {
         number: _line_row(dossier.id, number, line, kept.get(number))
         for number, line in enumerate(_allocated(order).lines)
     }
@@ -238,9 +243,9 @@ def aligned(dossier: Dossier, order: Order) -> Order:
     told = {line.external_id: line for line in order.lines}
     lines = [
         told[row["external_id"]] if row["external_id"] in told else _gone(row)
-        for _, row in sorted(dossier.lines.items())
+        for _, row in sorted(own_lines(dossier).items())
     ]
-    stored = {row["external_id"] for row in dossier.lines.values()}
+    stored = {row["external_id"] for row in own_lines(dossier).values()}
     lines += [line for line in order.lines if line.external_id not in stored]
     return order if lines == list(order.lines) else replace(order, lines=tuple(lines))
 
@@ -343,7 +348,7 @@ def _line_row(order_id: int, number: int, line: Line, old: Row | None) -> Row:
 def _changes(dossier: Dossier, order: Order) -> list[str]:
     """What a warehouse would have to know: lines, consignee, remark. Names only, for the log."""
     changes = []
-    rows = [dossier.lines[number] for number in sorted(dossier.lines)]
+    rows = [row for _, row in sorted(own_lines(dossier).items())]
     stored = [(row["external_id"], row["quantity"], row["state"] == "cancelled") for row in rows]
     told = [(line.external_id, line.quantity, line.state == "cancelled") for line in order.lines]
     if stored[: len(told)] != told or any(not gone for *_, gone in stored[len(told) :]):
@@ -362,7 +367,7 @@ def _place(to: Consignee) -> tuple[object, ...]:
 
 def _write_after_sale(ws: Workspace, dossier: Dossier, told: AfterSale) -> None:
     row = dossier.after_sales.get(told.external_id)
-    numbers = {line["external_id"]: line["line"] for line in dossier.lines.values()}
+    numbers = {line["external_id"]: line["line"] for line in own_lines(dossier).values()}
     if row is None:
         row_id = ws.ids(1)[0]
         row = dossier.after_sales[told.external_id] = {

@@ -6,16 +6,17 @@ from __future__ import annotations
 
 from collections import ChainMap
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection
 
-from domain.facts import Bundle, Facts, Listing
+from domain.facts import Bundle, Facts, Goods, Listing
 from storage import orders as stored
 from storage.directory import load_bundles, load_listings
 from storage.exceptions import point_exceptions, put_exceptions
+from storage.goods import load_goods_rows
 from storage.locks import lock_identities
 from storage.rows import Row
 from storage.stock import add_stock, lock_stock, save_stock_moves
@@ -24,8 +25,11 @@ from storage.times import micros, span
 from .bootstrap import Hub
 from .directory import Account, Directory, read_directory
 from .dossier import DETAIL, Dossier, Snapshot, load_dossiers, restore, snapshot, write_dossiers
+from .limits import Limits, day_of, load_limits, write_limits
 
 _DAY = span(timedelta(days=1))
+_MONTH = 30 * _DAY
+MANY_SENT = 1_000
 
 
 @dataclass(slots=True)
@@ -49,6 +53,11 @@ class Workspace:
     backorder: frozenset[str] = frozenset()
     stale: frozenset[tuple[str, str]] = frozenset()
     buyers: dict[tuple[int, bytes], int] = field(default_factory=dict)
+    buyers_30d: dict[tuple[int, bytes], int] = field(default_factory=dict)
+    sent: dict[int, int] = field(default_factory=dict)
+    goods: dict[str, Goods] = field(default_factory=dict)
+    titles: dict[str, str] = field(default_factory=dict)
+    limits: Limits = field(default_factory=Limits)
     loose: list[Row] = field(default_factory=list)
 
     @property
@@ -68,27 +77,46 @@ class Workspace:
     def keep(self, dossier: Dossier) -> None:
         """Make a changed copy part of the batch, and its stock moves with it."""
         current = self.dossiers.get(dossier.id)
-        if current is not None and current is not dossier:
+        account = self.directory.accounts[dossier.order["account_id"]]
+        if current is None:
+            self._count_new(account, dossier.order)
+        elif current is not dossier:
             dossier.log[:0] = current.log
             dossier.decisions[:0] = current.decisions
             dossier.after_sale_lines[:0] = current.after_sale_lines
         for warehouse_id, sku, on_hand, reserved in dossier.moves:
             self._move(warehouse_id, sku, on_hand, reserved)
         dossier.moves.clear()
+        for warehouse_id, day, count in dossier.slots:
+            self.limits.count_slot(warehouse_id, day, count)
+        dossier.slots.clear()
+        stored_before = self.before.get(dossier.id)
+        self.limits.count_order(account, stored_before.order if stored_before else None, dossier.order)
         self.dossiers[dossier.id] = dossier
         self.by_external[dossier.order["account_id"], dossier.order["external_id"]] = dossier.id
 
     def facts(
-        self, account: Account, *, waived: Iterable[str], buyer: bytes | None, returned: Mapping[Any, int]
+        self,
+        account: Account,
+        dossier: Dossier,
+        *,
+        returned: Mapping[Any, int] | None = None,
+        slots: Mapping[str, int] | None = None,
     ) -> Facts:
-        """What checks and rules may see for one order. `returned` are units its own plan gives back, by (warehouse, SKU)."""
+        """What checks and rules may see for one order. `returned` are units its own plan gives back, by (warehouse, SKU);
+        `slots` the places in present days that it gives back, by warehouse."""
         available: Mapping[tuple[str, str], int] = self.available
         if returned:
             own = {key: self.available.get(key, 0) + units for key, units in returned.items()}
             available = ChainMap(own, self.available)
+        if account.terms.buffers:
+            available = _LessBuffer(available, account.terms.buffers)
+        sender, left = account.sender, self.limits.credit_left(account, dossier.order)
+        buyer, placed = dossier.order["buyer_hash"], self.now if dossier.new else dossier.order["placed_at"]
+        history = self.directory.asks.history
         return Facts(
             now=self.at,
-            sender=account.sender,
+            sender=sender if left is None else replace(sender, credit_left=left),
             listings=_ListingsOf(self.listings, account.id),
             bundles=self.bundles,
             warehouses=tuple(
@@ -97,9 +125,37 @@ class Workspace:
             available=available,
             backorder=self.backorder,
             stale=self.stale,
-            buyer_orders_24h=self.buyers.get((account.id, buyer), 0) if buyer else 0,
-            waived=frozenset(waived),
+            buyer_orders_24h=_others(self.buyers, (account.id, buyer), dossier.new, placed > self.now - _DAY),
+            buyer_orders_30d=_others(self.buyers_30d, (account.id, buyer), dossier.new, placed > self.now - _MONTH),
+            sender_orders_before=self.sent_before(account, dossier) if history else MANY_SENT,
+            goods=self.goods,
+            planned_today=self._planned_today(slots or {}),
+            waived=frozenset(dossier.private.get("waived", ())),
         )
+
+    def sent_before(self, account: Account, dossier: Dossier) -> int:
+        """How many orders this sender had sent when it sent this one; what was counted then stays."""
+        known = dossier.private.get("sent_before")
+        count = self.sent.get(account.owner, MANY_SENT) if known is None else int(known)
+        return count if dossier.new or known is not None else max(0, count - 1)
+
+    def _planned_today(self, slots: Mapping[str, int]) -> dict[str, int]:
+        return {
+            target.name: max(
+                0, self.limits.planned_on(target.id, day_of(target.info, self.at)) - slots.get(target.name, 0)
+            )
+            for target in self.directory.targets.values()
+            if target.info.capacity is not None
+        }
+
+    def _count_new(self, account: Account, order: Row) -> None:
+        """An order of this batch counts for those that come after it, as if it had been stored before."""
+        buyer = order["buyer_hash"]
+        if account.owner in self.sent:
+            self.sent[account.owner] = min(MANY_SENT, self.sent[account.owner] + 1)
+        for counts, since in ((self.buyers, _DAY), (self.buyers_30d, _MONTH)):
+            if buyer and order["placed_at"] > self.now - since:
+                counts[account.id, buyer] = counts.get((account.id, buyer), 0) + 1
 
     def _move(self, warehouse_id: int, sku: str, on_hand: int, reserved: int) -> None:
         key = (warehouse_id, sku)
@@ -134,6 +190,29 @@ class _ListingsOf(Mapping[str, tuple[Listing, ...]]):
         return sum(1 for _ in self)
 
 
+class _LessBuffer(Mapping[tuple[str, str], int]):
+    """ATP as an account with buffers of its own sees it: so many units less in every warehouse, never below zero."""
+
+    __slots__ = ("_all", "_buffers")
+
+    def __init__(self, available: Mapping[tuple[str, str], int], buffers: Mapping[str, int]) -> None:
+        self._all, self._buffers = available, buffers
+
+    def __getitem__(self, key: tuple[str, str]) -> int:
+        return max(0, self._all[key] - self._buffers.get(key[1], self._buffers.get("*", 0)))
+
+    def __iter__(self) -> Any:
+        return iter(self._all)
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+
+def _others(counts: Mapping[Any, int], key: tuple[int, bytes | None], new: bool, recent: bool) -> int:
+    """A buyer's orders besides the one in question, which is among them once it is stored."""
+    return max(0, counts.get(key, 0) - (recent and not new)) if key[1] else 0
+
+
 def free_units(row: Mapping[str, Any]) -> int:
     """ATP of one stock row: on hand - reserved - buffer, never below zero."""
     return max(0, int(row["on_hand"]) - int(row["reserved"]) - int(row["buffer"]))
@@ -164,6 +243,10 @@ def find_orders(ws: Workspace, keys: Iterable[tuple[int, str]], also: Iterable[i
 
 def load_goods(ws: Workspace, wanted: Iterable[tuple[int, str]], skus: Iterable[str] = ()) -> None:
     """Load listings of (account id, source SKU), their bundles, and lock the stock of every SKU concerned."""
+    wanted, skus = set(wanted), set(skus)
+    _load_limits(ws, {account_id for account_id, _ in wanted}, plans=bool(wanted or skus))
+    if not wanted and not skus:
+        return
     found = load_listings(ws.tx, wanted)
     for key, rows in found.items():
         ws.listings[key] = tuple(
@@ -176,10 +259,14 @@ def load_goods(ws: Workspace, wanted: Iterable[tuple[int, str]], skus: Iterable[
             )
             for row in rows
         )
-    ours = {row["sku"] for rows in found.values() for row in rows} | set(skus)
+    ours = {row["sku"] for rows in found.values() for row in rows} | skus | ws.directory.asks.gifts
     for sku, (version, components) in load_bundles(ws.tx, ours).items():
         ws.bundles[sku] = Bundle(sku=sku, version=version, components=tuple((part[0], part[1]) for part in components))
         ours |= {part[0] for part in components}
+    for sku, row in load_goods_rows(ws.tx, ours).items():
+        told = {name: row[name] for name in ("weight_grams", "volume_ml", "supplier")}
+        ws.goods[sku] = Goods(sku=sku, classes=frozenset(row["classes"]), **told)
+        ws.titles[sku] = row["title"]
     # Rows of this batch stay: earlier orders have moved them, and they are locked since they were first read.
     ws.stock |= {key: row for key, row in lock_stock(ws.tx, ours).items() if key not in ws.stock}
     ws.backorder |= {row["sku"] for row in ws.stock.values() if row["backorder"]}
@@ -193,9 +280,30 @@ def load_goods(ws: Workspace, wanted: Iterable[tuple[int, str]], skus: Iterable[
                 ws.stale |= {(target.name, sku)}
 
 
-def count_buyers(ws: Workspace, buyers: Iterable[tuple[int, bytes]]) -> None:
-    """How many orders these buyers (account id, buyer hash) placed in the last 24 hours."""
+def _load_limits(ws: Workspace, accounts: Iterable[int], *, plans: bool) -> None:
+    orders = {order_id: dossier.order for order_id, dossier in ws.dossiers.items()}
+    owners = {row["account_id"] for row in orders.values()} | set(accounts)
+    load_limits(ws.tx, ws.limits, ws.directory, owners, orders, ws.at, plans=plans)
+
+
+def count_history(ws: Workspace, buyers: Iterable[tuple[int, bytes]], accounts: Iterable[int]) -> None:
+    """How many orders these buyers (account id, buyer hash) placed in the last 24 hours; and what else of history the armed
+    rules ask for: 30 days, and how many orders these accounts' senders ever sent."""
+    buyers, asked = set(buyers), ws.directory.asks.history
     ws.buyers |= stored.count_buyers(ws.tx, buyers, since=ws.now - _DAY)
+    if "buyer_orders_30d" in asked:
+        ws.buyers_30d |= stored.count_buyers(ws.tx, buyers, since=ws.now - _MONTH)
+    if "sender_orders_before" in asked:
+        for owner in {ws.directory.accounts[each].owner for each in accounts} - ws.sent.keys():
+            own = [account.id for account in ws.directory.accounts.values() if account.owner == owner]
+            ws.sent[owner] = stored.count_sent(ws.tx, own, most=MANY_SENT)
+
+
+def count_stored_history(ws: Workspace) -> None:
+    """The same for the orders that are loaded, when they are about to be decided again."""
+    orders = [dossier.order for dossier in ws.dossiers.values()]
+    buyers = ((row["account_id"], row["buyer_hash"]) for row in orders if row["buyer_hash"])
+    count_history(ws, buyers, (row["account_id"] for row in orders))
 
 
 def write_workspace(ws: Workspace) -> None:
@@ -203,6 +311,7 @@ def write_workspace(ws: Workspace) -> None:
     pairs = [(dossier, ws.before.get(order_id)) for order_id, dossier in sorted(ws.dossiers.items())]
     write_dossiers(ws.tx, ws.hub.vault, pairs, ws.now)
     _write_stock(ws)
+    write_limits(ws.tx, ws.limits)
     put_exceptions(ws.tx, ws.loose)
     # The same fault in a newer version of a document: the open exception points at what came last.
     point_exceptions(ws.tx, ws.loose)

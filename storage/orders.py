@@ -65,6 +65,19 @@ def count_buyers(tx: Connection, buyers: Iterable[tuple[int, bytes]], *, since: 
     return found
 
 
+def count_sent(tx: Connection, account_ids: Sequence[int], *, most: int) -> int:
+    """How many orders these accounts ever sent, counted up to `most`."""
+    few = select(orders.c.id).where(orders.c.account_id.in_(account_ids)).limit(most).subquery()
+    return int(tx.execute(select(func.count()).select_from(few)).scalar_one())
+
+
+def list_reservations_due(tx: Connection, *, now: int, limit: int) -> list[int]:
+    """Ids of orders whose reservation ends by now (µs), the earliest first."""
+    o = orders
+    due = select(o.c.id).where(o.c.reserved_until <= now).order_by(o.c.reserved_until).limit(limit)
+    return list(tx.execute(due).scalars())
+
+
 def list_waiting_for_listings(
     tx: Connection,
     codes: Iterable[str],

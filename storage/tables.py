@@ -267,6 +267,7 @@ orders = Table(
     Column("event_hash", LargeBinary, nullable=False),
     Column("revision", Integer, nullable=False),
     _int("cancelled_at", null=True),
+    _int("reserved_until", null=True),
     _int("created_at"),
     _int("updated_at"),
     UniqueConstraint("account_id", "external_id"),
@@ -276,6 +277,12 @@ orders = Table(
     Index("ix_orders_partner", "partner_id", "updated_at", "id", sqlite_where=text("partner_id IS NOT NULL")),
     Index("ix_orders_buyer", "account_id", "buyer_hash", "placed_at"),
     Index("ix_orders_tail", "tail_hash", "id", sqlite_where=text("tail_hash IS NOT NULL")),
+    Index(
+        "ix_orders_reserved",
+        "reserved_until",
+        sqlite_where=text("reserved_until IS NOT NULL"),
+        postgresql_where=text("reserved_until IS NOT NULL"),
+    ),
 )
 
 order_lines = Table(
@@ -316,6 +323,7 @@ fulfilments = Table(
     Column("freight", Minor, nullable=False),
     Column("revision", Integer, nullable=False),
     _int("news_due_at", null=True),
+    Column("day", Integer, nullable=True),
     _int("created_at"),
     _int("updated_at"),
     _one_of("state", FULFILMENT_STATES),
@@ -419,6 +427,38 @@ stock = Table(
     CheckConstraint("on_hand >= 0", name="on_hand"),
     CheckConstraint("reserved >= 0", name="reserved"),
     sqlite_with_rowid=False,
+)
+
+goods = Table(
+    "goods",
+    metadata,
+    Column("sku", Text, primary_key=True),
+    _text("title"),
+    Column("weight_grams", Minor, nullable=False),
+    Column("volume_ml", Minor, nullable=False),
+    _text("supplier"),
+    _text("classes"),
+    _int("updated_at"),
+    CheckConstraint("weight_grams >= 0", name="weight_grams"),
+    CheckConstraint("volume_ml >= 0", name="volume_ml"),
+)
+
+# Day 0 of a warehouse is its lock: whoever may change any of its days holds it.
+capacity = Table(
+    "capacity",
+    metadata,
+    Column("warehouse_id", Id, primary_key=True, autoincrement=False),
+    Column("day", Integer, primary_key=True, autoincrement=False),
+    Column("planned", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# `used` is NULL until the open orders of the owner (a partner, or an account without one) have been counted once.
+credits = Table(
+    "credits",
+    metadata,
+    Column("owner_id", Id, primary_key=True, autoincrement=False),
+    Column("used", Minor, nullable=True),
 )
 
 exceptions = Table(

@@ -25,6 +25,7 @@ from domain.states import MACHINES, as_markdown
 from normalizer.mapping import normalize
 from pipeline.apply import apply_values
 from pipeline.bootstrap import Hub, close_hub, open_hub
+from pipeline.exceptional import APPROVE
 from pipeline.settings import _NAMES, Settings
 from rules.language import load as load_ruleset
 from tests.domain.test_allocation import worked_example
@@ -351,6 +352,11 @@ def _texts(node: ast.AST, *scopes: ast.AST) -> set[str]:
     return set().union(*(_texts(value) for value in named)) if named else set()
 
 
+def raised_beginnings() -> set[str]:
+    """Beginnings of codes that rules of one's own complete, as the pages write them: `approve_*`."""
+    return {f"{APPROVE}*"}
+
+
 def told_codes() -> set[str]:
     rows = read_table(read_section(read(DOCS / "exceptions.md"), "From checks and rules"))
     rows += read_table(read_section(read(DOCS / "exceptions.md"), "From events"))
@@ -370,7 +376,10 @@ def test_every_code_of_an_exception_is_on_the_page() -> None:
         "qty",
     } <= raised
     assert not sorted(raised - told_codes() - NEVER_HERE), "docs/exceptions.md lacks these"
+    assert raised_beginnings() <= told_codes()
 
 
 def test_every_code_on_the_page_can_be_raised() -> None:
-    assert not sorted(told_codes() - raised_codes()), "docs/exceptions.md tells of these, nothing raises them"
+    assert not sorted(told_codes() - raised_codes() - raised_beginnings()), (
+        "docs/exceptions.md tells of these, nothing raises them"
+    )

@@ -72,6 +72,24 @@ def test_an_older_count_never_overwrites_a_newer_one(house: House) -> None:
     assert put(house, "stock", old) == {"stored": 0, "stale": ["C"], "replanned": 0}
 
 
+def test_goods_are_given_by_put_and_post_alike(house: House) -> None:
+    told = {"goods": [{"sku": "A", "weight_grams": 480, "classes": ["fragile"]}]}
+    assert put(house, "goods", told) == {"stored": 1, "replanned": 0}
+    assert put(house, "goods", {"goods": [{"sku": "A", "volume_ml": 9}]}, method="POST") == {
+        "stored": 1,
+        "replanned": 0,
+    }
+
+
+def test_what_waits_for_its_time_can_be_sent_at_once(house: House) -> None:
+    house.hub.settings = house.hub.settings.model_copy(update={"delay_seconds": 600})
+    number = house.post(order(), "k").json()["number"]
+    assert house.call("POST", f"/v1/orders/{number}/send-now", key="clerk").json()["status"] == "pending_shipment"
+    again = house.call("POST", f"/v1/orders/{number}/send-now", key="clerk")
+    assert (again.status_code, again.json()["code"]) == (409, "not_ready")
+    house.hub.settings = house.hub.settings.model_copy(update={"delay_seconds": 0})
+
+
 def test_a_bundle_is_taken_apart(house: House) -> None:
     put(house, "bundles", {"sku": "SET", "components": [{"sku": "A", "quantity": 2}, {"sku": "B", "quantity": 1}]})
     put(house, "listings", {"account": "acme-api", "listings": [{"external_sku": "EXT-SET", "sku": "SET"}]})
@@ -115,6 +133,8 @@ def test_a_bundle_is_taken_apart(house: House) -> None:
             None,
         ),
         ("listings", {"account": "nobody", "listings": [{"external_sku": "X", "sku": "A"}]}, 404, ""),
+        ("goods", {"goods": [{"sku": "A", "weight_grams": -1}]}, 422, "#/goods/0/weight_grams"),
+        ("goods", {"goods": [{"sku": "A"}, {"sku": "A"}]}, 422, "#/goods"),
         ("bundles", {"sku": "SET", "components": [{"sku": "SET", "quantity": 1}]}, 422, "#/components/0/sku"),
     ],
 )

@@ -14,6 +14,7 @@ from tests.api.house import House, order
 # Who is served; everybody else hears 403 (401 without a key). Checked below to name every operation there is.
 ALL = {"acme", "clerk", "admin", "read"}
 STAFF = ALL - {"acme"}
+SUPPLY = ("stock", "listings", "bundles", "goods")
 ALLOWED: dict[tuple[str, str], set[str]] = {
     ("post", "/v1/orders"): {"acme"},
     ("post", "/v1/orders:batch"): {"acme"},
@@ -22,11 +23,12 @@ ALLOWED: dict[tuple[str, str], set[str]] = {
     ("get", "/v1/orders/by-external/{account}/{external_id}"): ALL,
     ("post", "/v1/orders/{number}/cancel"): {"acme", "clerk", "admin"},
     ("post", "/v1/orders/by-external/{account}/{external_id}/cancel"): {"acme", "clerk", "admin"},
+    ("post", "/v1/orders/{number}/send-now"): {"clerk", "admin"},
     ("get", "/v1/exceptions"): ALL,
     ("get", "/v1/exceptions/{exception}"): ALL,
     ("post", "/v1/exceptions/{exception}/resolve"): {"clerk", "admin"},
     ("post", "/v1/exceptions/{exception}/retry"): {"clerk", "admin"},
-    **{(method, f"/v1/{name}"): {"admin"} for method in ("put", "post") for name in ("stock", "listings", "bundles")},
+    **{(method, f"/v1/{name}"): {"admin"} for method in ("put", "post") for name in SUPPLY},
     ("get", "/metrics"): STAFF,
 }
 OPEN = {("get", "/healthz"), ("get", "/readyz")}
