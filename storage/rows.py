@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from functools import cache
+from dataclasses import dataclass
+from functools import lru_cache
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Column, Connection, Table, delete, select
+from sqlalchemy import Column, Connection, Dialect, Table, bindparam, delete, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.compiler import Compiled, SQLCompiler
 
 __all__ = [
     "Row",
@@ -31,8 +33,7 @@ def insert_rows(tx: Connection, table: Table, rows: Sequence[Mapping[str, Any]])
     """Insert rows that all have the same columns. Values go to the driver as they are: naming and converting every value of
     every row, as the statement compiler does, costs more than the insert itself."""
     if rows:
-        names = tuple(rows[0])
-        tx.exec_driver_sql(_insert_sql(tx.dialect.name, table, names), list(map(_picked(names), rows)))
+        _run(tx, _compiled_insert(tx.dialect, table, tuple(rows[0])), rows)
 
 
 def insert_missing(tx: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -54,8 +55,12 @@ def upsert_rows(tx: Connection, table: Table, rows: Sequence[Mapping[str, Any]],
 def update_rows(tx: Connection, table: Table, rows: Sequence[Mapping[str, Any]], columns: tuple[str, ...]) -> None:
     """Set `columns` of rows found by their primary key."""
     if rows:
-        names = (*columns, *(column.name for column in table.primary_key))
-        tx.exec_driver_sql(_update_sql(tx.dialect.name, table, columns), list(map(_picked(names), rows)))
+        names = (*(column.name for column in table.primary_key), *columns)
+        _run(
+            tx,
+            _compiled_update(tx.dialect, table, columns),
+            [{f"b_{name}": row[name] for name in names} for row in rows],
+        )
 
 
 def load_rows(
@@ -90,29 +95,37 @@ def dialect_insert(tx: Connection, table: Table) -> Any:
     return sqlite.insert(table) if tx.dialect.name == "sqlite" else postgresql.insert(table)
 
 
-@cache
-def _picked(names: tuple[str, ...]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
-    if len(names) == 1:
-        return lambda row: (row[names[0]],)
-    return itemgetter(*names)
+@dataclass(frozen=True, slots=True)
+class _Compiled:
+    """A statement as text for the driver; `pick` brings a row's values in the order of its marks, None where they are named."""
+
+    text: str
+    pick: Callable[[Mapping[str, Any]], tuple[Any, ...]] | None
 
 
-@cache
-def _insert_sql(dialect: str, table: Table, names: tuple[str, ...]) -> str:
-    unknown = [name for name in names if name not in table.c]
-    if unknown:
-        raise KeyError(f"{table.name} has no column {unknown[0]}")
-    marks = ", ".join([_mark(dialect)] * len(names))
-    return f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({marks})"  # noqa: S608 - names of our own tables
+def _run(tx: Connection, statement: _Compiled, rows: Sequence[Mapping[str, Any]]) -> None:
+    pick = statement.pick
+    tx.exec_driver_sql(statement.text, [dict(row) for row in rows] if pick is None else [pick(row) for row in rows])
 
 
-@cache
-def _update_sql(dialect: str, table: Table, columns: tuple[str, ...]) -> str:
-    mark = _mark(dialect)
-    changed = ", ".join(f"{name} = {mark}" for name in columns)
-    found = " AND ".join(f"{column.name} = {mark}" for column in table.primary_key)
-    return f"UPDATE {table.name} SET {changed} WHERE {found}"  # noqa: S608 - names of our own tables
+@lru_cache(maxsize=1024)
+def _compiled_insert(dialect: Dialect, table: Table, names: tuple[str, ...]) -> _Compiled:
+    return _compiled(insert(table).compile(dialect=dialect, column_keys=names))
 
 
-def _mark(dialect: str) -> str:
-    return "?" if dialect == "sqlite" else "%s"
+@lru_cache(maxsize=1024)
+def _compiled_update(dialect: Dialect, table: Table, columns: tuple[str, ...]) -> _Compiled:
+    statement = update(table).values({name: bindparam(f"b_{name}") for name in columns})
+    for key in table.primary_key:
+        statement = statement.where(key == bindparam(f"b_{key.name}"))
+    return _compiled(statement.compile(dialect=dialect))
+
+
+def _compiled(statement: Compiled) -> _Compiled:
+    marks = statement.positiontup if isinstance(statement, SQLCompiler) and statement.positional else None
+    if marks is None:
+        return _Compiled(str(statement), None)
+    if len(marks) == 1:
+        (name,) = marks
+        return _Compiled(str(statement), lambda row: (row[name],))
+    return _Compiled(str(statement), itemgetter(*marks))
