@@ -126,7 +126,7 @@ def test_the_last_piece_has_one_winner_every_round(request: pytest.FixtureReques
 
 
 def planned(shop: Shop) -> dict[int, int]:
-    return {row["day"]: row["held"] for row in shop.rows(t.capacity, t.capacity.c.day > 0) if row["held"]}
+    return {row["day"]: row["planned"] for row in shop.rows(t.capacity, t.capacity.c.day > 0) if row["planned"]}
 
 
 @pytest.mark.parametrize(
