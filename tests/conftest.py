@@ -26,8 +26,8 @@ _numbers = count(1)
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
-    """Bytes never name a test: two test processes may build them differently (a gzip header holds the second)."""
-    return argname if isinstance(val, bytes) else None
+    """Bytes and sets never name a test: two test processes may build or order them differently."""
+    return argname if isinstance(val, (bytes, set, frozenset)) else None
 
 
 @pytest.fixture
