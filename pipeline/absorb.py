@@ -5,7 +5,7 @@ halved until the culprit is alone."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -22,6 +22,8 @@ from storage.rows import Row
 from .bootstrap import Hub
 from .directory import Directory, read_directory
 from .dossier import DETAIL
+from .merged_news import take_merged_news
+from .merging import find_groups
 from .reading import read_order
 from .take_news import take_news
 from .take_order import person_hashes, take_order
@@ -153,9 +155,12 @@ def _load(ws: Workspace, read: Sequence[_Read]) -> None:
     orders = [(document.row["source_id"], document.order) for document in read if document.order is not None]
     news = [item for document in read for item in document.news]
     codes = find_fulfilments(ws.tx, (item.reference for item in news)) if news else {}
-    find_orders(ws, ((account_id, order.external_id) for account_id, order in orders), also=codes.values())
+    unknown = {item.reference for item in news} - codes.keys()
+    ws.groups |= find_groups(ws.tx, unknown) if unknown else {}
+    told = {*codes.values(), *(order_id for group in ws.groups.values() for order_id in group.orders)}
+    find_orders(ws, ((account_id, order.external_id) for account_id, order in orders), also=told)
     wanted = {(account_id, line.external_sku) for account_id, order in orders for line in order.lines}
-    skus = {line["sku"] for order_id in codes.values() for line in ws.dossiers[order_id].fulfilment_lines.values()}
+    skus = {line["sku"] for order_id in told for line in ws.dossiers[order_id].fulfilment_lines.values()}
     planned = {
         line["sku"]
         for account_id, order in orders
@@ -198,6 +203,11 @@ def _is_current(ws: Workspace, document: _Read) -> bool:
 def _apply_news(ws: Workspace, document: _Read) -> tuple[int | None, str, str | None]:
     order_id: int | None = None
     for news in document.news:
+        group = ws.groups.get(news.reference)
+        if group is not None:
+            order_id = take_merged_news(ws, group, news, document.owners)
+            _own(document, news, group.orders)
+            continue
         found = _order_of(ws, news.reference)
         if found is None:
             raise MappingError("tracking_unknown_order", f"no fulfilment has the code {news.reference[:60]!r}")
@@ -205,11 +215,16 @@ def _apply_news(ws: Workspace, document: _Read) -> tuple[int | None, str, str | 
         dossier = ws.dossier(order_id)
         take_news(ws, dossier, news, document.owners)
         ws.keep(dossier)
-        for parcel in news.parcels:
-            owners = document.owners
-            if isinstance(owners, dict):
-                owners.setdefault(parcel.tracking, set()).add(order_id)
+        _own(document, news, {order_id})
     return order_id, "done", None
+
+
+def _own(document: _Read, news: ShippingNews, order_ids: Iterable[int]) -> None:
+    """What comes later in this batch knows whose these parcels are."""
+    for parcel in news.parcels:
+        owners = document.owners
+        if isinstance(owners, dict):
+            owners.setdefault(parcel.tracking, set()).update(order_ids)
 
 
 def _order_of(ws: Workspace, code: str) -> int | None:

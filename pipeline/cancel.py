@@ -39,7 +39,7 @@ def intercept(ws: Workspace, dossier: Dossier, fulfilments: Iterable[Row], *, wh
         if target is None:
             continue
         push = dossier.outbox_of("push", row["id"])
-        in_flight = push is not None and push["state"] in {"sending", "unknown"}
+        in_flight = push is not None and push["state"] in {"sending", "unknown", "waiting"}
         set_state(ws, row, target)
         asked = dossier.outbox_of("cancel", row["id"])
         if asked is None or asked["state"] in {"done", "refused", "withdrawn", "parked"}:

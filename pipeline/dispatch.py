@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -15,8 +15,10 @@ from typing import Literal, TypeVar
 
 from connectors._channel import Document
 from domain.errors import ConfigError, HubError, RefusedError, RetryableError, UnknownOutcomeError
+from domain.merging import Group
 from outbound._warehouse import Accepted, Shipment
 from storage.fulfilments import mark_pushing
+from storage.merges import member_states
 from storage.outbox import claim_outbox, push_states, still_claimed
 from storage.rows import Row
 from storage.times import span
@@ -24,7 +26,8 @@ from storage.times import span
 from .bootstrap import Hub, outside
 from .directory import Directory, read_directory
 from .dossier import Dossier, load_dossiers
-from .messages import build_confirmation, build_shipment
+from .merging import gather
+from .messages import build_confirmation, build_merged_shipment, build_shipment
 from .sessions import channel_session, warehouse_session
 
 LEASE = timedelta(seconds=60)
@@ -62,13 +65,35 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A claimed row with everything needed to send it."""
+    """A claimed row with everything needed to send it; `mates` are the orders of a warehouse order for several."""
 
     row: Row
     dossier: Dossier
     directory: Directory
     claimed_at: int
     claimed_mono: float
+    mates: Mapping[int, Dossier] = field(default_factory=dict)
+
+    @property
+    def group(self) -> Group | None:
+        found: Group | None = self.row.get("group")
+        return found
+
+    @property
+    def fulfilment(self) -> Row:
+        return self.dossier.fulfilments[self.row["fulfilment_id"]]
+
+    @property
+    def code(self) -> str:
+        """What the warehouse knows it by."""
+        return self.group.code if self.group else str(self.fulfilment["code"])
+
+    @property
+    def parts(self) -> list[tuple[Dossier, Row]]:
+        """Every fulfilment it is about, with its order."""
+        if self.group is None:
+            return [(self.dossier, self.fulfilment)]
+        return [(self.mates[order], self.mates[order].fulfilments[part]) for order, part in self.group.members]
 
 
 Settle = Callable[[Hub, Sequence[Outcome]], None]
@@ -142,12 +167,25 @@ def claim(hub: Hub, limit: int, skip: Sequence[int] = ()) -> list[Job]:
         stopped = [x.id for x in directory.targets.values() if x.state != "active" or not x.enabled]
         stopped += [x.id for x in directory.accounts.values() if x.state != "active" or not x.enabled]
         rows = claim_outbox(tx, now=now, lease=span(LEASE), token=token, limit=limit, targets=[*stopped, *skip])
-        mark_pushing(tx, [row["fulfilment_id"] for row in rows if row["kind"] == "push"], now=now)
+        rows = gather(hub, tx, rows, now=now)
+        mark_pushing(tx, [part for row in rows if row["kind"] == "push" for part in _parts_of(row)], now=now)
     if not rows:
         return []
     with hub.read() as tx:
-        dossiers = load_dossiers(tx, hub.vault, {row["order_id"] for row in rows}, lock=False)
-    return [Job(row, dossiers[row["order_id"]], directory, now, mono) for row in rows]
+        dossiers = load_dossiers(tx, hub.vault, {order for row in rows for order in orders_of(row)}, lock=False)
+    return [
+        Job(row, dossiers[row["order_id"]], directory, now, mono, {order: dossiers[order] for order in orders_of(row)})
+        for row in rows
+    ]
+
+
+def orders_of(row: Row) -> set[int]:
+    """The orders a claimed row is about."""
+    return {row["order_id"], *row["group"].orders} if "group" in row else {row["order_id"]}
+
+
+def _parts_of(row: Row) -> list[int]:
+    return [part for _, part in row["group"].members] if "group" in row else [row["fulfilment_id"]]
 
 
 def build_calls(hub: Hub, jobs: Sequence[Job]) -> list[list[Job]]:
@@ -233,9 +271,14 @@ def _age(hub: Hub, job: Job) -> int:
 
 def _wanted(hub: Hub, rows: Sequence[Row]) -> dict[int, str]:
     """The fulfilments' states by row id, as far as the claims are still ours: asked right before every push, because none may
-    start after a cancel was committed, however young the claim is."""
+    start after a cancel was committed, however young the claim is. Of several fulfilments one that is stopped stops all."""
     with hub.read() as tx:
-        return push_states(tx, [row["id"] for row in rows], rows[0]["token"])
+        states = push_states(tx, [row["id"] for row in rows], rows[0]["token"])
+        for row in rows:
+            if "group" in row and row["id"] in states:
+                stopped = [each for each in member_states(tx, _parts_of(row)) if each in _STOPPED]
+                states[row["id"]] = stopped[0] if stopped else states[row["id"]]
+        return states
 
 
 def _look(find: Callable[[], Found | None]) -> Found | None:
@@ -253,19 +296,19 @@ def _again(row: Row) -> End:
 
 
 def _push(hub: Hub, job: Job) -> Outcome | None:
-    row, dossier = job.row, job.dossier
-    fulfilment = dossier.fulfilments[row["fulfilment_id"]]
+    row, fulfilment = job.row, job.fulfilment
     target = job.directory.targets[row["target_id"]]
     session = warehouse_session(hub, target)
-    stopped = fulfilment["state"] in _STOPPED
+    states = {part["state"] for _, part in job.parts}
+    stopped = bool(states & _STOPPED)
     repeats = target.kind.repeats(session.settings)
     if row["was"] == "due":
-        if fulfilment["state"] not in _SENDABLE:
+        if not states <= _SENDABLE:
             return Outcome(row=row, end="withdrawn")
     elif repeats == "unsafe":
         return Outcome(row=row, end="parked", code="outcome_unknown")
     elif repeats == "findable" or stopped:
-        found = _look(lambda: target.kind.find(session, fulfilment["code"], fulfilment["warehouse_ref"]))
+        found = _look(lambda: target.kind.find(session, job.code, fulfilment["warehouse_ref"]))
         if found is not None:
             return Outcome(row=row, end="done", reference=found.reference)
         if row["looks"] + 1 < _LOOKS + (2 if stopped else 0):
@@ -284,8 +327,8 @@ def _push(hub: Hub, job: Job) -> Outcome | None:
 
 
 def _shipment(job: Job) -> Shipment:
-    fulfilment = job.dossier.fulfilments[job.row["fulfilment_id"]]
-    return build_shipment(job.dossier, fulfilment, job.directory.accounts[job.dossier.order["account_id"]])
+    parts = [(dossier, part, job.directory.accounts[dossier.order["account_id"]]) for dossier, part in job.parts]
+    return build_merged_shipment(job.code, parts) if job.group else build_shipment(*parts[0])
 
 
 def _push_many(hub: Hub, jobs: Sequence[Job]) -> list[Outcome]:
@@ -332,14 +375,12 @@ def _answers(call: Callable[[], Sequence[Accepted | HubError]], count: int) -> S
 def _cancel(hub: Hub, job: Job) -> Outcome:
     """A cancel may be asked again: after an unknown answer the question is simply repeated."""
     row = job.row
-    fulfilment = job.dossier.fulfilments[row["fulfilment_id"]]
+    fulfilment = job.fulfilment
     if fulfilment["state"] != "cancelling":
         return Outcome(row=row, end="withdrawn")
     target = job.directory.targets[row["target_id"]]
     session = warehouse_session(hub, target)
-    answer = target.kind.cancel(
-        session, fulfilment["code"], fulfilment["warehouse_ref"], "cancelled by the buyer or the shop"
-    )
+    answer = target.kind.cancel(session, job.code, fulfilment["warehouse_ref"], "cancelled by the buyer or the shop")
     if answer.cancelled or answer.unknown_order:
         return Outcome(row=row, end="done", detail=answer.detail)
     return Outcome(row=row, end="refused", code="cancel_refused", detail=answer.detail)

@@ -29,7 +29,10 @@ _MUTABLE: dict[Table, tuple[str, ...]] = {
         if column.name not in {"id", "number", "account_id", "partner_id", "external_id", "created_at"}
     ),
     t.order_lines: tuple(column.name for column in t.order_lines.c if column.name not in {"order_id", "line"}),
-    t.fulfilments: ("state", "carrier", "warehouse_ref", "freight", "revision", "news_due_at", "day", "updated_at"),
+    t.fulfilments: (
+        *("state", "carrier", "warehouse_ref", "freight", "revision", "news_due_at", "day", "updated_at"),
+        *("merge_key", "merge_id"),
+    ),
     t.fulfilment_lines: ("quantity", "shipped"),
     t.packages: ("state", "confirm_state", "carrier", "carrier_name", "updated_at"),
     t.outbox: ("state", "attempts", "looks", "token", "due_at", "outcome", "reply", "updated_at"),

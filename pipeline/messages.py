@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from connectors._channel import Confirmation
 from domain.allocation import split_units
@@ -51,6 +52,30 @@ def build_shipment(dossier: Dossier, fulfilment: Row, account: Account) -> Shipm
         split=len(dossier.live()) > 1,
         extra=tuple((pair[0], pair[1]) for pair in private["extra"]),
     )
+
+
+def build_merged_shipment(code: str, parts: Sequence[tuple[Dossier, Row, Account]]) -> Shipment:
+    """One warehouse order for several fulfilments, in their order: line numbers count through all of them, money is their
+    sum, and what can be said only once (shop, order number, consignee) is the first one's. The same parts give the same."""
+    shipments = [build_shipment(*part) for part in parts]
+    first = shipments[0]
+    lines = [line for each in shipments for line in each.lines]
+    return replace(
+        first,
+        code=code,
+        lines=tuple(replace(line, ref=str(number)) for number, line in enumerate(lines, 1)),
+        goods=sum(each.goods for each in shipments),
+        discount=sum(each.discount for each in shipments),
+        freight=sum(each.freight for each in shipments),
+        total=sum(each.total for each in shipments),
+        buyer_message=_joined(each.buyer_message for each in shipments),
+        seller_memo=_joined(each.seller_memo for each in shipments),
+        split=False,
+    )
+
+
+def _joined(texts: Iterable[str]) -> str:
+    return " / ".join(dict.fromkeys(text for text in texts if text))
 
 
 def build_confirmation(dossier: Dossier, package: Row, account: Account) -> Confirmation | None:

@@ -26,6 +26,7 @@ from .dossier import RECORD, Dossier
 from .exceptional import open_codes, problem_causes, sync_exceptions
 from .gifts import own_lines, parts_to_plan, with_gift_lines
 from .limits import day_of
+from .merging import wait_for_others
 from .reservations import held_places, may_reserve, set_day
 from .workspace import Workspace
 
@@ -61,6 +62,7 @@ def plan_order(ws: Workspace, dossier: Dossier, order: Order, account: Account) 
     parts = parts_to_plan(ws, dossier, checked, decision, outside) if reserves else ()
     _replace_plan(ws, dossier, parts, "held" if waiting else state, decision.not_before)
     _share_freight(ws, dossier)
+    wait_for_others(ws, dossier, account, decision.merging, facts.goods)
     _keep_decision(ws, dossier, checked, decision, verdicts, facts.available)
     dossier.order |= {
         "verdicts": json.dumps(
@@ -245,6 +247,8 @@ def _new_fulfilment(ws: Workspace, dossier: Dossier, warehouse_id: int, part: Pa
         "revision": 0,
         "news_due_at": None,
         "day": None,
+        "merge_key": None,
+        "merge_id": None,
         "created_at": ws.now,
         "updated_at": ws.now,
     }

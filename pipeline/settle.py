@@ -8,10 +8,12 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
 from domain.errors import ConfigError, HubError, RetryableError
+from domain.merging import Group
 from domain.states import FULFILMENT, may_move
 from storage.directory import set_account_state, set_warehouse_state
 from storage.exceptions import put_exceptions
 from storage.inbox import Arrival, put_arrivals
+from storage.merges import save_merge
 from storage.outbox import reply_place
 from storage.rows import Row
 from storage.times import micros, span
@@ -19,7 +21,7 @@ from wire.retry import next_attempt_at
 
 from .bootstrap import Hub
 from .cancel import cancel_answered
-from .dispatch import Outcome
+from .dispatch import Outcome, orders_of
 from .dossier import Dossier
 from .exceptional import raise_exception
 from .plan import refresh_status, release_units, set_state
@@ -46,6 +48,7 @@ _NOT_AN_ATTEMPT = frozenset(
     }
 )
 _SOON = span(timedelta(milliseconds=200))
+_RANK = span(timedelta(seconds=1))
 _PAUSED = span(timedelta(minutes=20))
 
 
@@ -55,10 +58,10 @@ def settle(hub: Hub, outcomes: Sequence[Outcome]) -> None:
         return
     with hub.write() as tx:
         ws = open_workspace(hub, tx, hub.clock())
-        load_orders(ws, {outcome.row["order_id"] for outcome in outcomes})
-        replanned = [o for o in outcomes if o.row["kind"] == "cancel"]
-        lines = [line for o in replanned for line in ws.dossiers[o.row["order_id"]].lines.values()]
-        held = {line["sku"] for o in outcomes for line in ws.dossiers[o.row["order_id"]].fulfilment_lines.values()}
+        load_orders(ws, {order for outcome in outcomes for order in orders_of(outcome.row)})
+        replanned = {order for o in outcomes if o.row["kind"] == "cancel" for order in orders_of(o.row)}
+        lines = [line for order in replanned for line in ws.dossiers[order].lines.values()]
+        held = {line["sku"] for dossier in ws.dossiers.values() for line in dossier.fulfilment_lines.values()}
         wanted = {(ws.dossiers[line["order_id"]].order["account_id"], line["external_sku"]) for line in lines}
         load_goods(ws, wanted, held if any(o.end != "done" or o.row["kind"] == "cancel" for o in outcomes) else ())
         if replanned:
@@ -69,10 +72,14 @@ def settle(hub: Hub, outcomes: Sequence[Outcome]) -> None:
             if row["state"] != "sending" or row["token"] != outcome.row["token"]:
                 continue
             row["updated_at"] = ws.now
-            _SETTLE[row["kind"]](ws, dossier, row, outcome)
+            if "group" in outcome.row:
+                ws.keep(dossier)
+                _SETTLE_GROUP[row["kind"]](ws, outcome, outcome.row["group"])
+            else:
+                _SETTLE[row["kind"]](ws, dossier, row, outcome)
+                ws.keep(dossier)
             if isinstance(outcome.error, ConfigError):
                 _stop_target(ws, row, outcome.error)
-            ws.keep(dossier)
         write_workspace(ws)
         put_arrivals(tx, hub.vault, hub.ids.take, [*_shown(outcomes)], ws.now)
 
@@ -135,6 +142,66 @@ def _push_ended(ws: Workspace, dossier: Dossier, row: Row, fulfilment: Row, outc
         _later(ws, dossier, row, outcome, "due")
 
 
+def _settle_group_push(ws: Workspace, outcome: Outcome, group: Group) -> None:
+    """One answer for every fulfilment of a warehouse order. What certainly did not arrive is each order's own affair again;
+    whoever was stopped meanwhile ends, the others go out anew."""
+    lead = outcome.row["fulfilment_id"]
+    numbers = [ws.dossiers[order_id].order["number"] for order_id, _ in group.members]
+    carrier = _settle_member(ws, outcome, (outcome.row["order_id"], lead), None, 0)
+    for rank, member in enumerate((each for each in group.members if each[1] != lead), 1):
+        _settle_member(ws, outcome, member, carrier, rank)
+    state = {"done": "pushed", "retry": "open", "withdrawn": "open", "refused": "dissolved"}.get(outcome.end)
+    if state:
+        save_merge(ws.tx, group.id, state=state, now=ws.now)
+    for order_id, part in group.members:
+        dossier = ws.dossier(order_id)
+        code, others = dossier.fulfilments[part]["code"], [n for n in numbers if n != dossier.order["number"]]
+        dossier.note("hub", "merged_push", fulfilment=code, merged=group.code, orders=others, outcome=carrier["state"])
+        ws.keep(dossier)
+
+
+def _settle_member(ws: Workspace, outcome: Outcome, member: tuple[int, int], carrier: Row | None, rank: int) -> Row:
+    """Returns the member's push row. `carrier` is the row that was sent, None when it is this member's own."""
+    dossier = ws.dossier(member[0])
+    fulfilment = dossier.fulfilments[member[1]]
+    row = dossier.outbox_of("push", member[1])
+    if row is None:
+        raise AssertionError("a member of a merge has a push")
+    stopped = fulfilment["state"] == "cancelling"
+    row["updated_at"] = ws.now
+    if outcome.end == "withdrawn" and not stopped:
+        if fulfilment["state"] in {"pushing", "unknown"}:
+            set_state(ws, fulfilment, "ready")
+        row |= {"state": "due", "due_at": ws.now, "attempts": 0, "looks": 0, "outcome": outcome.code}
+    elif carrier is None:
+        _settle_push(ws, dossier, row, outcome)
+    else:
+        _follow(ws, dossier, row, fulfilment, outcome, carrier)
+        if carrier["state"] == "due" and row["state"] == "due":
+            # The first one's turn comes first, and takes the others along.
+            row |= {"due_at": carrier["due_at"] + rank * _RANK, "attempts": carrier["attempts"]}
+    ws.keep(dossier)
+    return row
+
+
+def _follow(ws: Workspace, dossier: Dossier, row: Row, fulfilment: Row, outcome: Outcome, carrier: Row) -> None:
+    """What became of the push that carried this fulfilment became of its own."""
+    if carrier["state"] == "unknown":
+        row["state"] = "waiting"
+        if fulfilment["state"] == "pushing":
+            set_state(ws, fulfilment, "unknown")
+        return
+    row["attempts"] = carrier["attempts"]
+    if carrier["state"] == "parked" and outcome.end in {"unknown", "retry"}:
+        _park_exhausted(ws, dossier, row, outcome, "unknown" if outcome.end == "unknown" else "due")
+        if fulfilment["state"] == "pushing":
+            set_state(ws, fulfilment, "unknown" if outcome.end == "unknown" else "ready")
+        elif fulfilment["state"] == "cancelling":
+            _wake(ws, dossier, fulfilment)
+        return
+    _settle_push(ws, dossier, row, outcome)
+
+
 def _never_sent(ws: Workspace, dossier: Dossier, row: Row, fulfilment: Row, outcome: Outcome) -> None:
     """The warehouse certainly has nothing: the fulfilment can end here."""
     _end(ws, row, "withdrawn", outcome)
@@ -183,6 +250,32 @@ def _settle_confirm(ws: Workspace, dossier: Dossier, row: Row, outcome: Outcome)
         _later(ws, dossier, row, outcome, "unknown" if outcome.end == "unknown" else "due")
 
 
+def _settle_group_cancel(ws: Workspace, outcome: Outcome, group: Group) -> None:
+    """The warehouse was asked to stop the one order it has. Yes stops it for every member: whose cancel it was closes, the
+    others are planned anew at once. No is an answer to whoever asked."""
+    asking = ws.dossier(outcome.row["order_id"])
+    _settle_cancel(ws, asking, asking.outbox[outcome.row["id"]], outcome)
+    ws.keep(asking)
+    if outcome.end != "done":
+        return
+    save_merge(ws.tx, group.id, state="dissolved", now=ws.now)
+    for order_id, part in group.members:
+        dossier = ws.dossier(order_id)
+        fulfilment = dossier.fulfilments[part]
+        if fulfilment["state"] == "cancelling":
+            cancel_answered(ws, dossier, fulfilment, cancelled=True, detail=outcome.detail)
+        elif may_move(FULFILMENT, fulfilment["state"], "cancelled"):
+            release_units(dossier, fulfilment)
+            set_state(ws, fulfilment, "cancelled")
+        else:
+            continue
+        dossier.note("hub", "unmerged", fulfilment=fulfilment["code"], merged=group.code, why=asking.order["number"])
+        _replan(ws, dossier)
+        refresh_status(dossier)
+        ws.keep(dossier)
+
+
+_SETTLE_GROUP = {"push": _settle_group_push, "cancel": _settle_group_cancel}
 _SETTLE = {"push": _settle_push, "cancel": _settle_cancel, "confirm": _settle_confirm}
 
 
@@ -206,12 +299,16 @@ def _later(ws: Workspace, dossier: Dossier, row: Row, outcome: Outcome, state: s
     if isinstance(error, ConfigError):
         row |= {"state": state, "due_at": ws.now + _PAUSED, "outcome": outcome.code}
     elif at is None:
-        _end(ws, row, "parked", outcome)
-        code = "outcome_unknown" if state == "unknown" else "send_exhausted"
-        detail = {"kind": row["kind"], "code": outcome.code, "attempts": row["attempts"]}
-        raise_exception(ws, dossier, code, detail, outbox_id=row["id"])
+        _park_exhausted(ws, dossier, row, outcome, state)
     else:
         row |= {"state": state, "due_at": micros(at), "outcome": outcome.code}
+
+
+def _park_exhausted(ws: Workspace, dossier: Dossier, row: Row, outcome: Outcome, state: str) -> None:
+    _end(ws, row, "parked", outcome)
+    code = "outcome_unknown" if state == "unknown" else "send_exhausted"
+    detail = {"kind": row["kind"], "code": outcome.code, "attempts": row["attempts"]}
+    raise_exception(ws, dossier, code, detail, outbox_id=row["id"])
 
 
 def _wake(ws: Workspace, dossier: Dossier, fulfilment: Row) -> None:

@@ -34,7 +34,9 @@ def watch_news(hub: Hub, *, pool: ThreadPoolExecutor) -> int:
     with hub.write() as tx:
         directory = read_directory(hub, tx)
         rows = claim_news_due(tx, now=now, again=again, limit=_BATCH)
-    asked = [(row, directory.targets[row["warehouse_id"]]) for row in rows]
+    # The orders of one warehouse order are asked about once.
+    once = {row["code"]: (row, directory.targets[row["warehouse_id"]]) for row in rows}
+    asked = list(once.values())
     bodies = list(pool.map(lambda item: _ask(hub, *item), asked)) if asked else []
     arrivals = [
         Arrival(
@@ -43,7 +45,8 @@ def watch_news(hub: Hub, *, pool: ThreadPoolExecutor) -> int:
         for (row, target), body in zip(asked, bodies, strict=True)
         if body
     ]
-    absent = [row for (row, _), body in zip(asked, bodies, strict=True) if body == b""]
+    missing = {row["code"] for (row, _), body in zip(asked, bodies, strict=True) if body == b""}
+    absent = [row for row in rows if row["code"] in missing]
     if absent:
         _report_absent(hub, absent)
     if not arrivals:

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from domain.facts import Bundle, Facts, Goods, Listing
+from domain.merging import Group
 from storage import orders as stored
 from storage.directory import load_bundles, load_listings
 from storage.exceptions import point_exceptions, put_exceptions
@@ -59,6 +60,7 @@ class Workspace:
     titles: dict[str, str] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
     loose: list[Row] = field(default_factory=list)
+    groups: dict[str, Group] = field(default_factory=dict)
 
     @property
     def now(self) -> int:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, func, select, update
 
 from .rows import Row, chunks, rows_of, update_rows
-from .tables import fulfilments, packages
+from .tables import fulfilments, merges, packages
 
 
 def find_fulfilments(tx: Connection, codes: Iterable[str]) -> dict[str, int]:
@@ -38,9 +38,11 @@ def mark_pushing(tx: Connection, ids: Sequence[int], *, now: int) -> None:
 
 def claim_news_due(tx: Connection, *, now: int, again: int, limit: int) -> list[Row]:
     """Fulfilments that have been quiet for too long, the longest first; they are due next at `again` (times in µs). Rows of
-    id, order_id, code, warehouse_id, warehouse_ref."""
+    id, order_id, code (as the warehouse knows it), warehouse_id, warehouse_ref."""
     f = fulfilments
-    columns = (f.c.id, f.c.order_id, f.c.code, f.c.warehouse_id, f.c.warehouse_ref)
+    merged = select(merges.c.code).where(merges.c.id == f.c.merge_id).scalar_subquery()
+    code = func.coalesce(merged, f.c.code).label("code")
+    columns = (f.c.id, f.c.order_id, code, f.c.warehouse_id, f.c.warehouse_ref)
     query = select(*columns).where(f.c.news_due_at <= now)
     rows = rows_of(tx, query.order_by(f.c.news_due_at).limit(limit).with_for_update(skip_locked=True))
     update_rows(tx, f, [row | {"news_due_at": again} for row in rows], ("news_due_at",))

@@ -55,6 +55,7 @@ FULFILMENT_STATES = (
 )
 INBOX_STATES = ("new", "done", "stale", "exception")
 OUTBOX_STATES = ("waiting", "due", "sending", "unknown", "done", "refused", "parked", "withdrawn")
+MERGE_STATES = ("open", "sealed", "pushed", "dissolved")
 EXCEPTION_STATES = ("open", "snoozed", "resolved")
 
 
@@ -324,10 +325,24 @@ fulfilments = Table(
     Column("revision", Integer, nullable=False),
     _int("news_due_at", null=True),
     Column("day", Integer, nullable=True),
+    Column("merge_key", LargeBinary, nullable=True),
+    Column("merge_id", Id, nullable=True),
     _int("created_at"),
     _int("updated_at"),
     _one_of("state", FULFILMENT_STATES),
     Index("ix_fulfilments_order", "order_id"),
+    Index(
+        "ix_fulfilments_waiting",
+        "merge_key",
+        sqlite_where=text("merge_key IS NOT NULL AND state = 'ready'"),
+        postgresql_where=text("merge_key IS NOT NULL AND state = 'ready'"),
+    ),
+    Index(
+        "ix_fulfilments_merge",
+        "merge_id",
+        sqlite_where=text("merge_id IS NOT NULL"),
+        postgresql_where=text("merge_id IS NOT NULL"),
+    ),
     Index(
         "ix_fulfilments_news",
         "news_due_at",
@@ -340,6 +355,23 @@ fulfilments = Table(
         sqlite_where=text("state = 'planned'"),
         postgresql_where=text("state = 'planned'"),
     ),
+)
+
+# A warehouse order that carries the goods of several fulfilments. Until one is made, orders wait under `fulfilments.merge_key`.
+merges = Table(
+    "merges",
+    metadata,
+    _id(),
+    Column("code", Text, nullable=False, unique=True),
+    Column("warehouse_id", Id, nullable=False),
+    Column("key_hash", LargeBinary, nullable=False),
+    _text("state"),
+    Column("lead_id", Id, nullable=False),
+    Column("size", Integer, nullable=False),
+    _int("created_at"),
+    _int("updated_at"),
+    _one_of("state", MERGE_STATES),
+    CheckConstraint("size > 1", name="size"),
 )
 
 fulfilment_lines = Table(
