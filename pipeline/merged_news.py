@@ -30,7 +30,7 @@ def take_merged_news(ws: Workspace, group: Group, news: ShippingNews, owners: Ma
         if news.state == "cancelled" and stopping and fulfilment["state"] != "cancelling" and not own.parcels:
             continue  # the answer to the question of one of them decides for all, and its sender settles it
         take_news(ws, dossier, own, others)
-        _miss(ws, dossier, fulfilment, news)
+        _miss(ws, dossier, fulfilment, news, own)
         ws.keep(dossier)
     return group.members[0][0]
 
@@ -63,11 +63,11 @@ def _prove_arrival(ws: Workspace, group: Group, news: ShippingNews) -> None:
     save_merge(ws.tx, group.id, state="pushed", now=ws.now)
 
 
-def _miss(ws: Workspace, dossier: Dossier, fulfilment: Row, news: ShippingNews) -> None:
+def _miss(ws: Workspace, dossier: Dossier, fulfilment: Row, news: ShippingNews, own: ShippingNews) -> None:
     """A final message with parcels of which none is this order's: the warehouse is asked what it knows, and a person told."""
     lines = dossier.lines_of(fulfilment["id"])
     if fulfilment["state"] == "shipped" and all(line["shipped"] == line["quantity"] for line in lines):
         clear_exceptions(ws, dossier, {"short_ship"}, actor="warehouse", how="the missing parcel was told later")
-    elif news.final and news.parcels and fulfilment["state"] in {"accepted", "picking"}:
+    elif news.final and news.parcels and not own.parcels and fulfilment["state"] in {"accepted", "picking"}:
         fulfilment["news_due_at"] = ws.now
         raise_exception(ws, dossier, "short_ship", {"fulfilment": fulfilment["code"]})

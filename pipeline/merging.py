@@ -190,6 +190,14 @@ def load_groups(tx: Connection, merge_ids: Iterable[int]) -> dict[int, Group]:
     }
 
 
+def merge_of(ws: Workspace, dossier: Dossier, push: Row) -> Group | None:
+    """The warehouse order that a fulfilment's push went into, if it was one for several and was not taken apart."""
+    fulfilment = dossier.fulfilments[push["fulfilment_id"]]
+    if fulfilment["merge_id"] is None or fulfilment["state"] in _UNPUSHED | {"cancelled"}:
+        return None
+    return load_groups(ws.tx, [fulfilment["merge_id"]]).get(fulfilment["merge_id"])
+
+
 def find_groups(tx: Connection, codes: Iterable[str]) -> dict[str, Group]:
     """Warehouse orders for several fulfilments, by the code that a warehouse knows."""
     found = find_merges(tx, codes)

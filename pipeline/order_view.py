@@ -12,6 +12,7 @@ from domain.errors import RefusedError
 from storage.events import load_events
 from storage.exception_lists import list_order_exceptions
 from storage.inbox import versions_of
+from storage.merges import list_company, load_merges
 from storage.order_reads import (
     find_external_owner,
     find_order_owner,
@@ -96,7 +97,10 @@ def order_view(hub: Hub, order_id: int, *, reveal: bool = False) -> dict[str, An
             | _people(dossier, reveal)
             | {
                 "lines": [_line(row, dossier.order["currency"]) for _, row in sorted(dossier.lines.items())],
-                "fulfilments": [_fulfilment(directory, dossier, row) for _, row in sorted(dossier.fulfilments.items())],
+                "fulfilments": [
+                    _fulfilment(directory, dossier, row) | company_of(tx, row)
+                    for _, row in sorted(dossier.fulfilments.items())
+                ],
                 "packages": [_package(dossier, row) for _, row in sorted(dossier.packages.items())],
                 "after_sales": _after_sales(tx, dossier),
                 "verdicts": verdicts,
@@ -169,6 +173,16 @@ def _fulfilment(directory: Directory, dossier: Dossier, row: Row) -> dict[str, A
         "created_at": show_time(row["created_at"]),
         "updated_at": show_time(row["updated_at"]),
     }
+
+
+def company_of(tx: Connection, fulfilment: Row) -> dict[str, Any]:
+    """With which orders a fulfilment shares its parcel, and the code the warehouse knows that parcel's order by."""
+    merge_id = fulfilment["merge_id"]
+    if merge_id is None and fulfilment["merge_key"] is None:
+        return {"ships_with": [], "merged_code": ""}
+    pushed = merge_id is not None and fulfilment["state"] != "ready"
+    code = load_merges(tx, [merge_id])[merge_id]["code"] if pushed else ""
+    return {"ships_with": list_company(tx, fulfilment), "merged_code": code}
 
 
 def _package(dossier: Dossier, row: Row) -> dict[str, Any]:

@@ -44,6 +44,8 @@ def plan_order(ws: Workspace, dossier: Dossier, order: Order, account: Account) 
     facts = ws.facts(account, dossier, returned=_returned(ws, dossier), slots=held_places(ws, unpushed))
     if dossier.new and ws.directory.asks.history:
         dossier.private.setdefault("sent_before", facts.sender_orders_before)
+    if chosen := dossier.private.get("warehouse"):
+        facts = replace(facts, warehouses=tuple(each for each in facts.warehouses if each.name == chosen))
     checked, verdicts = check(_still_to_ship(dossier, order), facts)
     waiting = any(verdict.waiting for verdict in verdicts)
     _remember_goods(dossier, checked)

@@ -11,10 +11,12 @@ from datetime import datetime
 from typing import Any, Literal
 
 from domain.errors import HubError, RefusedError
+from domain.merging import Group
 from domain.numbers import read_order_number
 from storage.exception_lists import find_exception
 from storage.exceptions import list_curable_orders, lock_exception, save_exception, wake_exceptions
 from storage.inbox import load_documents, open_body, settle_documents
+from storage.merges import list_mates, load_merges
 from storage.order_reads import find_order_owner
 from storage.rows import Row
 from storage.times import micros
@@ -27,6 +29,7 @@ from .directory import read_directory
 from .dossier import Dossier
 from .exceptional import APPROVE, LASTING, clear_exceptions, open_codes
 from .limits import curable
+from .merging import merge_of
 from .plan import refresh_status, set_state
 from .reading import newest_content, read_order
 from .sessions import warehouse_session
@@ -96,12 +99,12 @@ def cancel_by_number(hub: Hub, number: str, *, actor: str, why: str, partner_id:
         found = find_order_owner(tx, order_id)
         if found is None or (partner_id is not None and found["partner_id"] != partner_id):
             raise RefusedError("not_found", "there is no such order")
-        _load(ws, [order_id])
+        load_with_goods(ws, [order_id])
         dossier = ws.dossier(order_id)
         _cancel(ws, dossier, actor=actor, why=why)
         ws.keep(dossier)
         write_workspace(ws)
-        return _result(dossier)
+        return result_of(dossier)
 
 
 def id_of_number(number: str) -> int:
@@ -121,12 +124,12 @@ def cancel_by_external(hub: Hub, account_id: int, external_id: str, *, actor: st
         if order_id is None:
             put_tombstone(ws, account_id, external_id, why)
             return Reviewed("", "closed", ())
-        _load(ws, [order_id])
+        load_with_goods(ws, [order_id])
         dossier = ws.dossier(order_id)
         _cancel(ws, dossier, actor=actor, why=why)
         ws.keep(dossier)
         write_workspace(ws)
-        return _result(dossier)
+        return result_of(dossier)
 
 
 def replan_orders(hub: Hub, order_ids: Iterable[int], *, actor: str) -> int:
@@ -136,12 +139,12 @@ def replan_orders(hub: Hub, order_ids: Iterable[int], *, actor: str) -> int:
     for start in range(0, len(ids), hub.settings.batch):
         with hub.write() as tx:
             ws = open_workspace(hub, tx, hub.clock())
-            _load(ws, ids[start : start + hub.settings.batch])
+            load_with_goods(ws, ids[start : start + hub.settings.batch])
             for order_id in list(ws.dossiers):
                 dossier = ws.dossier(order_id)
                 if dossier.order["status"] in {"pending_shipment", "partially_shipped", "pending_payment"}:
                     try:
-                        _replan(ws, dossier)
+                        replan(ws, dossier)
                     except HubError:
                         continue  # it cannot be read any more: it stays as it is, and the others go on
                     ws.keep(dossier)
@@ -166,7 +169,7 @@ def send_now(hub: Hub, number: str, *, actor: str, partner_id: int | None = None
         found = find_order_owner(tx, order_id)
         if found is None or (partner_id is not None and found["partner_id"] != partner_id):
             raise RefusedError("not_found", "there is no such order")
-        _load(ws, [order_id])
+        load_with_goods(ws, [order_id])
         dossier = ws.dossier(order_id)
         pushes = [dossier.outbox_of("push", row["id"]) for row in dossier.live() if row["state"] == "ready"]
         first = [push for push in pushes if push is not None and push["state"] == "due" and not push["attempts"]]
@@ -179,7 +182,7 @@ def send_now(hub: Hub, number: str, *, actor: str, partner_id: int | None = None
         dossier.note(actor, "sent_at_once")
         ws.keep(dossier)
         write_workspace(ws)
-        return _result(dossier)
+        return result_of(dossier)
 
 
 def cured_by(hub: Hub, codes: Iterable[str], *, account_id: int | None = None, limit: int = 1000) -> list[int]:
@@ -210,7 +213,7 @@ def wake_snoozed(hub: Hub) -> int:
 def _review_order(
     ws: Workspace, row: Row, action: Action, *, actor: str, fixes: Sequence[tuple[str, str]], note: str
 ) -> Reviewed:
-    _load(ws, [row["order_id"]])
+    load_with_goods(ws, [row["order_id"]])
     dossier = ws.dossier(row["order_id"])
     dossier.note(actor, f"review_{action}", code=row["code"], note=note, fields=[path for path, _ in fixes])
     if action == "cancel":
@@ -219,7 +222,7 @@ def _review_order(
         if row["code"] not in LASTING:
             raise RefusedError("not_waivable", "its cause is still there: fix or release it")
         clear_exceptions(ws, dossier, [row["code"]], actor=actor, how=note or "dismissed")
-        _replan(ws, dossier)
+        replan(ws, dossier)
     else:
         if action == "fix":
             _correct(ws, dossier, fixes, actor)
@@ -227,9 +230,9 @@ def _review_order(
             _waive(dossier, row["code"])
         clear_exceptions(ws, dossier, [row["code"]], actor=actor, how=note or action)
         _retry_parked(ws, dossier, row, action)
-        _replan(ws, dossier)
+        replan(ws, dossier)
     ws.keep(dossier)
-    return _result(dossier)
+    return result_of(dossier)
 
 
 def _review_document(ws: Workspace, row: Row, action: Action, *, actor: str, note: str) -> Reviewed:
@@ -239,7 +242,7 @@ def _review_document(ws: Workspace, row: Row, action: Action, *, actor: str, not
         if not orders:
             return Reviewed("", "exception", (row["code"],))
         _resolve(ws, row, actor, "read again")
-        return _result(ws.dossiers[next(iter(orders.values()))])
+        return result_of(ws.dossiers[next(iter(orders.values()))])
     if action in {"dismiss", "cancel"}:
         _resolve(ws, row, actor, note or action)
         if row["inbox_id"] is not None:
@@ -276,6 +279,10 @@ def _retry_parked(ws: Workspace, dossier: Dossier, row: Row, action: Action) -> 
     """A person says: try again. What may have happened is looked up first, as ever - where nobody but a person can look,
     "retry" means that it is not there, and it is sent again."""
     first = dossier.outbox.get(row["outbox_id"]) if row["outbox_id"] is not None else None
+    group = merge_of(ws, dossier, first) if first is not None and first["kind"] == "push" else None
+    if group is not None and row["code"] == "outcome_unknown":
+        _send_group_again(ws, dossier, group, row, action)
+        return
     for outbox in dossier.outbox.values():
         # One exception stands for every sending of its kind that ended so: two parcels, two refusals, one code.
         if first is None or outbox["kind"] != first["kind"] or outbox["state"] not in {"parked", "refused"}:
@@ -283,6 +290,22 @@ def _retry_parked(ws: Workspace, dossier: Dossier, row: Row, action: Action) -> 
         if outbox["kind"] != "push" or outbox["state"] != "refused":
             _send_again(ws, dossier, outbox, row, action)
         # A refused fulfilment is planned anew under a new code.
+
+
+def _send_group_again(ws: Workspace, acting: Dossier, group: Group, row: Row, action: Action) -> None:
+    """What may have happened to one order of a warehouse order may have happened to all of them: one look, or one sending."""
+    before = load_merges(ws.tx, [group.id])[group.id]
+    for order_id, part in group.members:
+        dossier = acting if order_id == acting.id else ws.dossier(order_id)
+        push = dossier.outbox_of("push", part)
+        if push is None or push["state"] != "parked":
+            continue
+        _send_again(ws, dossier, push, row, action)
+        if push["state"] == "unknown" and part != before["lead_id"]:
+            push["state"] = "waiting"
+        clear_exceptions(ws, dossier, [row["code"]], actor="hub", how=f"{action} of {group.code}")
+        if dossier is not acting:
+            ws.keep(dossier)
 
 
 def _send_again(ws: Workspace, dossier: Dossier, outbox: Row, row: Row, action: Action) -> None:
@@ -308,7 +331,8 @@ def _can_look(ws: Workspace, outbox: Row) -> bool:
     return channel.find is not None and channel.can.repeats != "unsafe"
 
 
-def _replan(ws: Workspace, dossier: Dossier) -> None:
+def replan(ws: Workspace, dossier: Dossier) -> None:
+    """Check and decide an order anew, unless it has ended."""
     if dossier.order["cancelled_at"] is not None or dossier.order["status"] in {"closed", "completed", "shipped"}:
         return
     account = ws.directory.accounts[dossier.order["account_id"]]
@@ -330,7 +354,8 @@ def _cancel(ws: Workspace, dossier: Dossier, *, actor: str, why: str) -> None:
     cancel_order(ws, dossier, actor=actor, why=why)
 
 
-def _load(ws: Workspace, order_ids: Iterable[int]) -> None:
+def load_with_goods(ws: Workspace, order_ids: Iterable[int]) -> None:
+    """Lock and load these orders with everything a plan of theirs needs."""
     load_orders(ws, order_ids)
     wanted = {(d.order["account_id"], line["external_sku"]) for d in ws.dossiers.values() for line in d.lines.values()}
     load_goods(ws, wanted, {line["sku"] for d in ws.dossiers.values() for line in d.fulfilment_lines.values()})
@@ -342,7 +367,8 @@ def _open_row(ws: Workspace, exception_id: int) -> Row:
     if found is None:
         raise RefusedError("not_found", "there is no such exception")
     if found["order_id"] is not None:
-        _load(ws, [found["order_id"]])  # the order's lock comes first, as everywhere
+        # The orders' locks come first, as everywhere; those of one warehouse order together, because its push is one.
+        load_with_goods(ws, [found["order_id"], *list_mates(ws.tx, found["order_id"])])
     row = lock_exception(ws.tx, exception_id)
     if row["state"] == "resolved":
         raise RefusedError("already_resolved", f"resolved by {row['resolved_by']}")
@@ -369,6 +395,7 @@ def _set(hub: Hub, exception_id: int, values: dict[str, Any], actor: str, kind: 
         write_workspace(ws)
 
 
-def _result(dossier: Dossier) -> Reviewed:
+def result_of(dossier: Dossier) -> Reviewed:
+    """What an action has led to."""
     refresh_status(dossier)
     return Reviewed(dossier.order["number"], dossier.order["status"], tuple(open_codes(dossier)))

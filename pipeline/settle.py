@@ -147,29 +147,32 @@ def _settle_group_push(ws: Workspace, outcome: Outcome, group: Group) -> None:
     whoever was stopped meanwhile ends, the others go out anew."""
     lead = outcome.row["fulfilment_id"]
     numbers = [ws.dossiers[order_id].order["number"] for order_id, _ in group.members]
-    carrier = _settle_member(ws, outcome, (outcome.row["order_id"], lead), None, 0)
-    for rank, member in enumerate((each for each in group.members if each[1] != lead), 1):
-        _settle_member(ws, outcome, member, carrier, rank)
+    carrier = ws.dossiers[outcome.row["order_id"]].outbox[outcome.row["id"]]
+    for rank, (order_id, part) in enumerate(sorted(group.members, key=lambda member: member[1] != lead)):
+        dossier = ws.dossier(order_id)
+        fulfilment, row = dossier.fulfilments[part], dossier.outbox_of("push", part)
+        if row is None or (part != lead and row["state"] != "waiting"):
+            continue  # it went its own way
+        _settle_member(ws, dossier, row, fulfilment, outcome, carrier if rank else None)
+        if rank and row["state"] == carrier["state"] == "due":
+            # The first one's turn comes first, and takes the others along.
+            row |= {"due_at": carrier["due_at"] + rank * _RANK, "attempts": carrier["attempts"]}
+        others = [number for number in numbers if number != dossier.order["number"]]
+        told = {"fulfilment": fulfilment["code"], "merged": group.code, "orders": others, "outcome": row["state"]}
+        dossier.note("hub", "merged_push", **told)
+        ws.keep(dossier)
+        carrier = row if part == lead else carrier
     state = {"done": "pushed", "retry": "open", "withdrawn": "open", "refused": "dissolved"}.get(outcome.end)
     if state:
         save_merge(ws.tx, group.id, state=state, now=ws.now)
-    for order_id, part in group.members:
-        dossier = ws.dossier(order_id)
-        code, others = dossier.fulfilments[part]["code"], [n for n in numbers if n != dossier.order["number"]]
-        dossier.note("hub", "merged_push", fulfilment=code, merged=group.code, orders=others, outcome=carrier["state"])
-        ws.keep(dossier)
 
 
-def _settle_member(ws: Workspace, outcome: Outcome, member: tuple[int, int], carrier: Row | None, rank: int) -> Row:
-    """Returns the member's push row. `carrier` is the row that was sent, None when it is this member's own."""
-    dossier = ws.dossier(member[0])
-    fulfilment = dossier.fulfilments[member[1]]
-    row = dossier.outbox_of("push", member[1])
-    if row is None:
-        raise AssertionError("a member of a merge has a push")
-    stopped = fulfilment["state"] == "cancelling"
+def _settle_member(
+    ws: Workspace, dossier: Dossier, row: Row, fulfilment: Row, outcome: Outcome, carrier: Row | None
+) -> None:
+    """`carrier` is the row that was sent, None when it is this member's own."""
     row["updated_at"] = ws.now
-    if outcome.end == "withdrawn" and not stopped:
+    if outcome.end == "withdrawn" and fulfilment["state"] != "cancelling":
         if fulfilment["state"] in {"pushing", "unknown"}:
             set_state(ws, fulfilment, "ready")
         row |= {"state": "due", "due_at": ws.now, "attempts": 0, "looks": 0, "outcome": outcome.code}
@@ -177,11 +180,6 @@ def _settle_member(ws: Workspace, outcome: Outcome, member: tuple[int, int], car
         _settle_push(ws, dossier, row, outcome)
     else:
         _follow(ws, dossier, row, fulfilment, outcome, carrier)
-        if carrier["state"] == "due" and row["state"] == "due":
-            # The first one's turn comes first, and takes the others along.
-            row |= {"due_at": carrier["due_at"] + rank * _RANK, "attempts": carrier["attempts"]}
-    ws.keep(dossier)
-    return row
 
 
 def _follow(ws: Workspace, dossier: Dossier, row: Row, fulfilment: Row, outcome: Outcome, carrier: Row) -> None:

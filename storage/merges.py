@@ -98,6 +98,13 @@ def member_states(tx: Connection, fulfilment_ids: Sequence[int]) -> list[str]:
     return list(tx.execute(select(fulfilments.c.state).where(fulfilments.c.id.in_(fulfilment_ids))).scalars())
 
 
+def list_mates(tx: Connection, order_id: int) -> list[int]:
+    """Other orders with goods in a warehouse order that has goods of this one."""
+    f, mine = fulfilments, fulfilments.alias()
+    query = select(f.c.order_id).join(mine, (mine.c.merge_id == f.c.merge_id) & (mine.c.order_id == order_id))
+    return sorted(set(tx.execute(query.where(f.c.order_id != order_id)).scalars()))
+
+
 def list_company(tx: Connection, fulfilment: Row) -> list[str]:
     """Numbers of the other orders whose goods travel with this fulfilment, or would if it left now."""
     f = fulfilments
