@@ -207,6 +207,8 @@ PATHS: dict[str, Any] = {
     ),
 }
 REASON = _object({"reason": {"type": "string", "maxLength": 1000}})
+MERGE = _object({"with": {"type": "string", "maxLength": 64, "description": "the other order's number"}}, ("with",))
+REROUTE = _object({"warehouse": {"type": "string", "maxLength": 200}}, ("warehouse",))
 NOTE = _object({"note": {"type": "string", "maxLength": 1000}})
 RESOLVE = _object(
     {

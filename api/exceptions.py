@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 
-from pipeline.access import Caller
 from pipeline.desk import resolve_exception, retry_exception
 from pipeline.order_view import partner_exception
 from pipeline.views import count_exceptions, exception_view, list_exceptions
 
-from .callers import WORKERS, allow
 from .documents import NOTE, RESOLVE, body, problems
-from .orders import Cursor, Limit, Ours, Raw, Reader, Text
+from .orders import Cursor, Limit, Ours, Raw, Reader, Text, Worker
 
 router = APIRouter(prefix="/v1/exceptions", tags=["exceptions"])
-Worker = Annotated[Caller, Depends(allow(WORKERS))]
 
 
 @router.get("", responses=problems())

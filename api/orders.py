@@ -13,20 +13,27 @@ from starlette.routing import Route
 
 from pipeline.access import Caller
 from pipeline.bootstrap import Hub
-from pipeline.desk import cancel_external, cancel_number, send_number_now
+from pipeline.desk import (
+    cancel_external,
+    cancel_number,
+    merge_number,
+    reroute_number,
+    send_number_now,
+    unmerge_number,
+)
 from pipeline.intake import Intake
 from pipeline.order_view import by_external, order_id_of, order_view, partner_order
 from pipeline.posts import Reply
 from pipeline.views import list_orders
 
 from .callers import CANCELLERS, PARTNERS, READERS, WORKERS, allow, caller_of, hub_of, idempotency_key
-from .documents import NOTE, REASON, body, problems
+from .documents import MERGE, NOTE, REASON, REROUTE, body, problems
 from .problems import MEDIA
 
 router = APIRouter(prefix="/v1/orders", tags=["orders"])
 Reader = Annotated[Caller, Depends(allow(READERS))]
-Worker = Annotated[Caller, Depends(allow(WORKERS))]
 Canceller = Annotated[Caller, Depends(allow(CANCELLERS))]
+Worker = Annotated[Caller, Depends(allow(WORKERS))]
 Ours = Annotated[Hub, Depends(hub_of)]
 Status = Literal["pending_payment", "pending_shipment", "partially_shipped", "shipped", "completed", "closed"]
 Text = Annotated[str, Query(max_length=200)]
@@ -133,6 +140,24 @@ def post_cancel(caller: Canceller, hub: Ours, raw: Raw, number: str) -> dict[str
 def post_send_now(caller: Worker, hub: Ours, raw: Raw, number: str) -> dict[str, Any]:
     """Let a released order go out at once, whatever the delay window and its schedule say."""
     return send_number_now(hub, caller, number, raw)
+
+
+@router.post("/{number}/merge", responses=problems(404, 409), openapi_extra=body(MERGE))
+def post_merge(caller: Worker, hub: Ours, raw: Raw, number: str) -> dict[str, Any]:
+    """Let two orders share a parcel that nobody has been told of yet. A refusal names the first check that fails."""
+    return merge_number(hub, caller, number, raw)
+
+
+@router.post("/{number}/unmerge", responses=problems(404, 409))
+def post_unmerge(caller: Worker, hub: Ours, raw: Raw, number: str) -> dict[str, Any]:
+    """Take an order out of the parcel it would share, until it is pushed. It is not merged again by itself."""
+    return unmerge_number(hub, caller, number, raw)
+
+
+@router.post("/{number}/reroute", responses=problems(404, 409), openapi_extra=body(REROUTE))
+def post_reroute(caller: Worker, hub: Ours, raw: Raw, number: str) -> dict[str, Any]:
+    """Plan an order anew for a named warehouse ("" for the one the rules choose), until it is pushed."""
+    return reroute_number(hub, caller, number, raw)
 
 
 def _show(hub: Hub, caller: Caller, order_id: int) -> dict[str, Any]:

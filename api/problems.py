@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 
 from domain.errors import HubError, MappingError, RefusedError, RetryableError
 from pipeline.receipts import build_problem, document_problem, encode
+from pipeline.regroup import MERGE_REFUSALS
 from pipeline.trouble import read_trouble
 
 MEDIA = "application/problem+json"
@@ -28,6 +29,10 @@ _STATUS = {
     "not_waivable": 409,
     "order_not_cancellable": 409,
     "not_ready": 409,
+    "already_pushed": 409,
+    "not_merged": 409,
+    "reroute_impossible": 409,
+    **dict.fromkeys(MERGE_REFUSALS, 409),
     "body_too_large": 413,
     "decoded_too_large": 413,
     "batch_too_large": 413,

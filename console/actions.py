@@ -13,6 +13,7 @@ from domain.errors import ConfigError, RefusedError
 from pipeline.console_details import exception_detail, order_detail, source_documents, unmask
 from pipeline.console_sessions import end_session, log_in
 from pipeline.references import exception_id
+from pipeline.regroup import merge_orders, reroute_order, unmerge_order
 from pipeline.review import Action, Reviewed, assign, cancel_by_number, id_of_number, replan_orders, review, snooze
 
 from .answers import THEMES, Visit, go, remember_choice, show, sign_in
@@ -159,7 +160,7 @@ def _try(visit: Visit, ref: str, wanted: str, note: str) -> dict[str, Any]:
 
 
 def act_on_order(visit: Visit, fields: Fields) -> Response:
-    """Cancel or release an order, check it again, or look closer at what is hidden."""
+    """Cancel, release, regroup or check an order again, or look closer at what is hidden."""
     number = visit.request.path_params["number"][:64]
     here = f"/orders/{number}"
     wanted = _one(fields, "do")
@@ -177,11 +178,25 @@ def act_on_order(visit: Visit, fields: Fields) -> Response:
         if wanted == "check":
             replan_orders(visit.hub, [id_of_number(number)], actor=visit.session.actor)
             return go(visit, here, code="done")
+        if wanted in {"merge", "unmerge", "reroute"}:
+            _regroup(visit, number, wanted, _one(fields, "other")[:200])
+            return go(visit, here, code="done")
         if wanted == "release":
             return _release(visit, number, here, _one(fields, "note")[:_NOTE])
     except (RefusedError, ConfigError) as error:
         return go(visit, here, tone="bad", code=error.code, more=error.detail)
     raise RefusedError("not_found", "there is no such action")
+
+
+def _regroup(visit: Visit, number: str, wanted: str, other: str) -> None:
+    """Merge with another order (`other` its number), take out of a parcel, send from another warehouse (`other` its name)."""
+    actor = visit.session.actor
+    if wanted == "merge":
+        merge_orders(visit.hub, number, other, actor=actor)
+    elif wanted == "unmerge":
+        unmerge_order(visit.hub, number, actor=actor)
+    else:
+        reroute_order(visit.hub, number, other, actor=actor)
 
 
 def _release(visit: Visit, number: str, here: str, note: str) -> Response:

@@ -68,19 +68,17 @@ SAME: tuple[tuple[str, str], ...] = (
 )
 
 
+OBSTACLES = (
+    *("merge_shipped", "merge_not_ready", "merge_unpaid", "merge_after_sale", "merge_sealed", "merge_masked"),
+    *("merge_split", "merge_no_rule"),
+)
+
+
 def find_obstacle(one: Candidate) -> str:
     """Why this fulfilment ships alone whoever else there is: the code of the first check that fails, "" when none does."""
-    checks = (
-        ("merge_shipped", one.shipped),
-        ("merge_not_ready", not one.ready),
-        ("merge_unpaid", not one.paid),
-        ("merge_after_sale", one.after_sale),
-        ("merge_sealed", one.cod or one.abroad),
-        ("merge_masked", one.masked),
-        ("merge_split", one.split),
-        ("merge_no_rule", not one.ruled),
-    )
-    return next((code for code, fails in checks if fails), "")
+    sealed = one.cod or one.abroad
+    fails = (one.shipped, not one.ready, not one.paid, one.after_sale, sealed, one.masked, one.split, not one.ruled)
+    return next((code for code, failed in zip(OBSTACLES, fails, strict=True) if failed), "")
 
 
 def find_difference(one: Candidate, other: Candidate) -> str:

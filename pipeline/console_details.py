@@ -24,6 +24,7 @@ from .console_views import show_exceptions
 from .corrections import CONSIGNEE_FIELDS
 from .dossier import RECORD, Dossier, load_dossiers
 from .gifts import FIRST, own_lines
+from .merging import company_of
 from .privacy import mask_consignee, mask_remark, open_detail, ship_to_of
 from .references import exception_id
 from .review import id_of_number
@@ -186,7 +187,8 @@ def order_detail(hub: Hub, number: str) -> Row:
                 "consignee": mask_consignee(ship_to),
                 "lines": [_line(line) for _, line in sorted(dossier.lines.items())],
                 "fulfilments": [
-                    _fulfilment(dossier, row, warehouses) for _, row in sorted(dossier.fulfilments.items())
+                    _fulfilment(dossier, row, warehouses) | company_of(tx, row)
+                    for _, row in sorted(dossier.fulfilments.items())
                 ],
                 "packages": [_package(dossier, row) for _, row in sorted(dossier.packages.items())],
                 "after_sales": sorted(dossier.after_sales.values(), key=lambda row: int(row["id"])),

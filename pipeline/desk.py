@@ -12,6 +12,7 @@ from .access import Caller
 from .bootstrap import Hub
 from .order_view import account_of
 from .references import exception_id
+from .regroup import merge_orders, reroute_order, unmerge_order
 from .review import Action, Reviewed, cancel_by_external, cancel_by_number, review, send_now
 
 _LONGEST_ID = 200
@@ -40,6 +41,27 @@ def send_number_now(hub: Hub, caller: Caller, number: str, body: bytes) -> dict[
     """Let a released order go out at once. RefusedError `not_found`, `not_ready`."""
     _note(_object(body, ("note",)), "note")
     return _told(send_now(hub, number, actor=caller.actor, partner_id=caller.partner_id))
+
+
+def merge_number(hub: Hub, caller: Caller, number: str, body: bytes) -> dict[str, Any]:
+    """`{"with": number}`: let two orders share a parcel. RefusedError as `merge_orders`."""
+    told = _object(body, ("with",))
+    other = _note(told, "with")
+    if not other:
+        raise MappingError("text", "the number of the other order", path="with")
+    return _told(merge_orders(hub, number, other, actor=caller.actor))
+
+
+def unmerge_number(hub: Hub, caller: Caller, number: str, body: bytes) -> dict[str, Any]:
+    """Take an order out of the parcel it would share. RefusedError as `unmerge_order`."""
+    _object(body, ())
+    return _told(unmerge_order(hub, number, actor=caller.actor))
+
+
+def reroute_number(hub: Hub, caller: Caller, number: str, body: bytes) -> dict[str, Any]:
+    """`{"warehouse": name}`: send it from there; "" leaves it to the rules again. RefusedError as `reroute_order`."""
+    told = _object(body, ("warehouse",))
+    return _told(reroute_order(hub, number, _note(told, "warehouse"), actor=caller.actor))
 
 
 def resolve_exception(hub: Hub, caller: Caller, ref: str, body: bytes) -> dict[str, Any]:

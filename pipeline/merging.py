@@ -18,6 +18,7 @@ from domain.merging import Candidate, Group, find_obstacle, merge_text
 from domain.numbers import order_number
 from storage.merges import (
     find_merges,
+    list_company,
     list_waiting_pushes,
     load_marked,
     load_members,
@@ -245,3 +246,13 @@ def _group_of(hub: Hub, tx: Connection, key: bytes, members: Sequence[Row], lead
     put_merge(tx, row | {"size": len(ids), "created_at": now, "updated_at": now})
     mark_members(tx, ids, merge_id)
     return Group(merge_id, row["code"], pairs)
+
+
+def company_of(tx: Connection, fulfilment: Row) -> dict[str, Any]:
+    """With which orders a fulfilment shares its parcel, and the code the warehouse knows that parcel's order by."""
+    merge_id = fulfilment["merge_id"]
+    if merge_id is None and fulfilment["merge_key"] is None:
+        return {"ships_with": [], "merged_code": ""}
+    pushed = merge_id is not None and fulfilment["state"] != "ready"
+    code = load_merges(tx, [merge_id])[merge_id]["code"] if pushed else ""
+    return {"ships_with": list_company(tx, fulfilment), "merged_code": code}

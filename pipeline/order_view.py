@@ -12,7 +12,6 @@ from domain.errors import RefusedError
 from storage.events import load_events
 from storage.exception_lists import list_order_exceptions
 from storage.inbox import versions_of
-from storage.merges import list_company, load_merges
 from storage.order_reads import (
     find_external_owner,
     find_order_owner,
@@ -25,6 +24,7 @@ from .bootstrap import Hub
 from .directory import Directory, read_directory
 from .dossier import RECORD, Dossier, load_dossiers
 from .gifts import FIRST
+from .merging import company_of
 from .messages import package_units
 from .privacy import mask_consignee, mask_remark
 from .receipts import build_verdicts
@@ -173,16 +173,6 @@ def _fulfilment(directory: Directory, dossier: Dossier, row: Row) -> dict[str, A
         "created_at": show_time(row["created_at"]),
         "updated_at": show_time(row["updated_at"]),
     }
-
-
-def company_of(tx: Connection, fulfilment: Row) -> dict[str, Any]:
-    """With which orders a fulfilment shares its parcel, and the code the warehouse knows that parcel's order by."""
-    merge_id = fulfilment["merge_id"]
-    if merge_id is None and fulfilment["merge_key"] is None:
-        return {"ships_with": [], "merged_code": ""}
-    pushed = merge_id is not None and fulfilment["state"] != "ready"
-    code = load_merges(tx, [merge_id])[merge_id]["code"] if pushed else ""
-    return {"ships_with": list_company(tx, fulfilment), "merged_code": code}
 
 
 def _package(dossier: Dossier, row: Row) -> dict[str, Any]:

@@ -4,7 +4,7 @@ warehouse. Each changes the orders' plans under their locks, and is written to t
 from __future__ import annotations
 
 from domain.errors import RefusedError
-from domain.merging import Candidate, find_difference, find_obstacle
+from domain.merging import OBSTACLES, SAME, Candidate, find_difference, find_obstacle
 from storage.merges import list_company
 from storage.rows import Row
 
@@ -14,6 +14,9 @@ from .merging import join, leave, merge_key, read_candidate
 from .plan import KNOWN_OUTSIDE, UNPUSHED
 from .review import Reviewed, id_of_number, load_with_goods, replan, result_of
 from .workspace import Workspace, open_workspace, write_workspace
+
+# Why a merge by hand is refused: a fulfilment that ships alone, two that differ, one order twice.
+MERGE_REFUSALS = (*OBSTACLES, *(code for _, code in SAME), "merge_same")
 
 
 def merge_orders(hub: Hub, number: str, other: str, *, actor: str) -> Reviewed:

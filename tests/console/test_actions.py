@@ -198,3 +198,15 @@ async def test_an_action_nobody_knows_is_not_found(clerk: Desk) -> None:
     for path in (f"/exceptions/{ref}", "/exceptions/bulk", "/orders/PA-1", "/exceptions/EX-1"):
         assert (await clerk.send(path, {"do": "explode", "ref": ref})).status_code in {303, 404}
     assert await clerk.ref_of("phone_invalid") == ref
+
+
+async def test_an_order_page_merges_takes_apart_and_reroutes_or_says_why_not(hub: Hub, clerk: Desk) -> None:
+    number = _number(hub, "PO-REMARK")
+    for fields, answer in (
+        ({"do": "merge", "other": number}, "An order cannot be merged with itself."),
+        ({"do": "unmerge"}, "It shares no parcel."),
+        ({"do": "reroute", "other": "nowhere"}, "There is no such warehouse."),
+        ({"do": "reroute", "other": ""}, "Done."),
+    ):
+        reply = await clerk.send(f"/orders/{number}", fields)
+        assert answer in await clerk.text(reply.headers["location"])
