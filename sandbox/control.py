@@ -64,6 +64,7 @@ class Control:
             data.get("mix"),
             float(data.get("back", 0)),
             float(data.get("rate", 0)),
+            str(data.get("buyer", "")),
         )
         return {"placed": len(ids), "ids": ids}
 

@@ -21,6 +21,7 @@ from .shopify import store as shopify_store
 from .shopify.hooks import Hooks
 from .shopify.http import Admin, Bucket
 from .shopify.store import Store
+from .taobao import make as taobao_make
 from .taobao import shop as taobao_shop
 from .taobao.http import Gateway
 from .taobao.shop import Shop
@@ -69,9 +70,12 @@ class World:
         """Do something after so many seconds of this run's tempo."""
         asyncio.get_running_loop().call_later(seconds * self.settings.tempo, action)
 
-    def place(self, channel: str, count: int, seed: str, mix: Mix, back: float = 0.0, rate: float = 0.0) -> list[str]:
+    def place(
+        self, channel: str, count: int, seed: str, mix: Mix, back: float = 0.0, rate: float = 0.0, buyer: str = ""
+    ) -> list[str]:
         """Place `count` orders; each stamped up to `back` seconds ago, or `rate` per second from now on. Returns their ids (none
-        for those still to come). Order k of a (seed, channel) is the same in every run. Raises ValueError."""
+        for those still to come). Order k of a (seed, channel) is the same in every run. All orders of a named `buyer` (taobao) go
+        to one person in plain text. Raises ValueError."""
         if channel not in {"taobao", "shopify"} or not 0 <= count <= PLACE_LIMIT:
             raise ValueError("channel must be taobao or shopify, count 0..200000")
         table = mixes.weights(
@@ -79,11 +83,11 @@ class World:
         )
         if rate > 0:
             for k in range(count):
-                asyncio.get_running_loop().call_later(k / rate, self.place_one, channel, seed, k, table, 0.0)
+                asyncio.get_running_loop().call_later(k / rate, self.place_one, channel, seed, k, table, 0.0, buyer)
             return []
-        return [self.place_one(channel, seed, k, table, back) for k in range(count)]
+        return [self.place_one(channel, seed, k, table, back, buyer) for k in range(count)]
 
-    def place_one(self, channel: str, seed: str, k: int, table: dict[str, float], back: float) -> str:
+    def place_one(self, channel: str, seed: str, k: int, table: dict[str, float], back: float, buyer: str = "") -> str:
         """Place one order and plan what its kind lets happen to it. Returns its id."""
         rng = Random(f"{seed}:{channel}:{k}")
         kind = mixes.pick(rng, table)
@@ -91,6 +95,8 @@ class World:
         self.placed[channel] += 1
         if channel == "taobao":
             trade = self.gateway.shop.place(rng, kind, ago)
+            if buyer:
+                trade.doc.update(taobao_make.one_buyer(buyer))
             taobao_shop.schedule(self.gateway.shop, trade, rng, self.later)
             return str(trade.tid)
         order = self.admin.store.place(rng, kind, ago)

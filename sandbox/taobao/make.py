@@ -207,6 +207,15 @@ def _receiver(rng: Random, person: Person) -> Doc:
     return {**doc, "receiver_name": person.name, "receiver_mobile": mobile, "receiver_address": person.address}
 
 
+def one_buyer(name: str) -> Doc:
+    """Who buys and where it goes, the same for every trade of a buyer of this name, with a new oaid only by name."""
+    rng = Random(f"buyer:{name}")
+    return plain_receiver(rng) | {
+        "buyer_open_uid": f"AAOpenUid{rng.randrange(10**12):012d}",
+        "buyer_nick": f"t**{name[:1]}",
+    }
+
+
 def plain_receiver(rng: Random) -> Doc:
     """Receiver fields in plain text with a new oaid: after an edit, and for kinds whose fault must be visible."""
     person = china_person(rng)

@@ -263,8 +263,7 @@ def test_a_member_cancelled_before_the_send_stops_it_and_the_other_goes_out_anew
     (job,) = [job for job in go(shop) if job.group]
     cancel(shop, two)
     assert (two.again().states, two.again().sendings("cancel")) == (["cancelling"], ["waiting"])
-    outcome = send(shop.hub, job)
-    assert outcome is not None
+    (outcome,) = send(shop.hub, [job])
     assert (outcome.end, outcome.code) == ("withdrawn", "stopped")
     settle(shop.hub, [outcome])
     assert (two.again().status, two.again().states) == ("closed", ["cancelled"])
@@ -519,7 +518,7 @@ def test_a_claim_and_a_members_cancel_at_the_same_instant_have_one_winner(pg_sho
             stopped.result()
             jobs = claimed.result()
         for _ in range(3):
-            settle(pg_shop.hub, [outcome for job in jobs if (outcome := _stopped(pg_shop, job)) is not None])
+            settle(pg_shop.hub, [outcome for job in jobs for outcome in _stopped(pg_shop, job)])
             pg_shop.clock.wait(seconds=1)
             jobs = pg_shop.claim()
         assert pair[n % 2].again().status == "closed"
@@ -527,7 +526,7 @@ def test_a_claim_and_a_members_cancel_at_the_same_instant_have_one_winner(pg_sho
     check_units(pg_shop)
 
 
-def _stopped(shop: Shop, job: Job) -> Outcome | None:
+def _stopped(shop: Shop, job: Job) -> list[Outcome]:
     """What the fence right before the send says, when it stops it."""
     stopped = [d for d, _ in job.parts if shop.rows(t.orders, t.orders.c.id == d.id)[0]["cancelled_at"] is not None]
-    return send(shop.hub, job) if stopped else None
+    return send(shop.hub, [job]) if stopped else []

@@ -45,8 +45,8 @@ class Wms:
         method = parse_qs(urlsplit(seen.target).query)["method"][0].split(".", 1)[1]
         root = parse(seen.body)
         code = root.findtext("deliveryOrder/deliveryOrderCode") or root.findtext("orderCode") or ""
-        if method == "create":
-            return self._create(code, root)
+        if method in {"create", "batchcreate"}:
+            return self._create(root)
         if code not in self.held:
             return _answer("S021", "order not found")
         if method == "cancel":
@@ -57,13 +57,15 @@ class Wms:
             return _answer()
         return _answer(extra=f"<deliveryOrder><deliveryOrderCode>{code}</deliveryOrderCode></deliveryOrder>")
 
-    def _create(self, code: str, root: Any) -> bytes | None:
+    def _create(self, root: Any) -> bytes | None:
+        """One order or a batch of them."""
         step = self.script.pop(0) if self.script else "ok"
         if step == "busy":
             return reply(429)
-        if step != "drop":
+        for told in (root.findall("orders/order") or [root]) if step != "drop" else ():
+            code = told.findtext("deliveryOrder/deliveryOrderCode")
             goods: Goods = Counter()
-            for line in root.iter("orderLine"):
+            for line in told.iter("orderLine"):
                 goods[line.findtext("sourceOrderCode"), line.findtext("itemCode")] += int(line.findtext("planQty"))
             assert self.held.get(code, goods) == goods, "one code, other goods"
             assert code not in self.cancelled, "a cancelled code again"

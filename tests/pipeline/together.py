@@ -21,11 +21,11 @@ WINDOW = 240  # minutes; orders of `build` are placed two hours before the clock
 
 
 @contextmanager
-def merging(minutes: int | None = WINDOW) -> Iterator[None]:
+def merging(minutes: float | None = WINDOW) -> Iterator[None]:
     """A ruleset with a rule of the merge phase for everybody; None: one without."""
 
     def decided(*told: Any, **more: Any) -> Decision:
-        rule = None if minutes is None else Merging(minutes, "wait")
+        rule = None if minutes is None else Merging(minutes, "wait")  # type: ignore[arg-type] # less than a minute, for the real clock
         return replace(decide(*told, **more), merging=rule)
 
     with pytest.MonkeyPatch.context() as patch:
