@@ -80,16 +80,16 @@ def test_two_orders_of_one_buyer_are_one_push_with_the_lines_of_both(shop: Shop)
     check_units(shop)
 
 
-def test_money_of_the_shared_push_is_the_sum_and_of_each_order_what_it_was(shop: Shop) -> None:
-    one, two = take_two(shop)
-    before = [(row["goods"], row["freight"], row["paid"]) for row in shop.rows(t.orders)]
-    (job,) = [job for job in go(shop) if job.group]
+def test_money_of_the_shared_push_is_the_sum_and_of_each_order_what_it_was(small_shop: Shop) -> None:
+    one, two = take_two(small_shop)
+    before = [(row["goods"], row["freight"], row["paid"]) for row in small_shop.rows(t.orders)]
+    (job,) = [job for job in go(small_shop) if job.group]
     parts = [(d, f, job.directory.accounts[d.order["account_id"]]) for d, f in job.parts]
     shipment = build_merged_shipment(job.code, parts)
     own = [one.dossier.order, two.dossier.order]
     assert shipment.goods == sum(row["goods"] for row in own)
     assert shipment.total == shipment.goods - shipment.discount + shipment.freight
-    assert [(row["goods"], row["freight"], row["paid"]) for row in shop.rows(t.orders)] == before
+    assert [(row["goods"], row["freight"], row["paid"]) for row in small_shop.rows(t.orders)] == before
 
 
 @pytest.mark.parametrize(
@@ -157,15 +157,15 @@ def test_one_cancelled_before_the_push_leaves_and_the_other_goes_alone(shop: Sho
     check_units(shop)
 
 
-def test_one_that_moves_house_leaves_and_the_others_go_on(shop: Shop) -> None:
-    one, two = take_two(shop)
-    three = shop.take(order("PO-3", buyer_id="b1"))
-    shop.take(order("PO-2", at=5, buyer_id="b1", goods=(("A", 1), ("B", 3)),
+def test_one_that_moves_house_leaves_and_the_others_go_on(small_shop: Shop) -> None:
+    one, two = take_two(small_shop)
+    three = small_shop.take(order("PO-3", buyer_id="b1"))
+    small_shop.take(order("PO-2", at=5, buyer_id="b1", goods=(("A", 1), ("B", 3)),
                     ship_to=order()["ship_to"] | {"street": "别路9号"}))  # fmt: skip
-    grouped = {frozenset(d.id for d, _ in job.parts) for job in go(shop)}
+    grouped = {frozenset(d.id for d, _ in job.parts) for job in go(small_shop)}
     assert frozenset({one.id, three.id}) in grouped
     assert all(two.id not in each for each in grouped if len(each) > 1)
-    check_units(shop)
+    check_units(small_shop)
 
 
 def test_merging_and_taking_out_again_changes_no_row(shop: Shop) -> None:
@@ -218,28 +218,28 @@ def test_what_surely_did_not_arrive_goes_out_again_under_the_same_code(shop: Sho
     assert len(merge_rows(shop)) == 1
 
 
-def test_other_goods_never_go_out_under_a_used_code(shop: Shop) -> None:
-    one, two = take_two(shop)
-    three = shop.take(order("PO-3", buyer_id="b1"))
-    (job,) = [job for job in go(shop) if job.group]
-    shop.end([job], "retry", RetryableError("http_429"))
-    cancel(shop, three)
-    shop.clock.wait(minutes=1)
-    (again,) = [each for each in shop.claim() if each.group]
+def test_other_goods_never_go_out_under_a_used_code(small_shop: Shop) -> None:
+    one, two = take_two(small_shop)
+    three = small_shop.take(order("PO-3", buyer_id="b1"))
+    (job,) = [job for job in go(small_shop) if job.group]
+    small_shop.end([job], "retry", RetryableError("http_429"))
+    cancel(small_shop, three)
+    small_shop.clock.wait(minutes=1)
+    (again,) = [each for each in small_shop.claim() if each.group]
     assert again.code != job.code
     assert {d.id for d, _ in again.parts} == {one.id, two.id}
-    assert sorted(row["state"] for row in merge_rows(shop)) == ["dissolved", "sealed"]
+    assert sorted(row["state"] for row in merge_rows(small_shop)) == ["dissolved", "sealed"]
 
 
-def test_a_refused_push_is_refused_for_all(shop: Shop) -> None:
-    one, two = take_two(shop)
-    (job,) = [job for job in go(shop) if job.group]
-    shop.end([job], "refused", RefusedError("S003"))
+def test_a_refused_push_is_refused_for_all(small_shop: Shop) -> None:
+    one, two = take_two(small_shop)
+    (job,) = [job for job in go(small_shop) if job.group]
+    small_shop.end([job], "refused", RefusedError("S003"))
     for each in (one.again(), two.again()):
         assert (each.states, each.codes) == (["rejected"], ["warehouse_rejected"])
-    review(shop.hub, one.again().exception("warehouse_rejected"), "retry", actor="ann")
+    review(small_shop.hub, one.again().exception("warehouse_rejected"), "retry", actor="ann")
     assert one.again().states == ["cancelled", "ready"]
-    check_units(shop)
+    check_units(small_shop)
 
 
 def test_a_push_nobody_can_look_for_is_one_question_to_a_person(shop: Shop) -> None:
@@ -289,37 +289,37 @@ def test_after_the_push_a_yes_cancels_the_parcel_and_plans_the_others_anew(shop:
     check_units(shop)
 
 
-def test_after_the_push_a_no_is_the_answer_to_whoever_asked(shop: Shop) -> None:
-    one, two = take_two(shop)
-    shop.end(go(shop), "done")
-    cancel(shop, two)
-    shop.push("refused", code="cancel_refused", detail="packed")
+def test_after_the_push_a_no_is_the_answer_to_whoever_asked(small_shop: Shop) -> None:
+    one, two = take_two(small_shop)
+    small_shop.end(go(small_shop), "done")
+    cancel(small_shop, two)
+    small_shop.push("refused", code="cancel_refused", detail="packed")
     assert (one.again().states, one.again().codes) == (["accepted"], [])
     assert (two.again().states, two.again().codes) == (["accepted"], ["cancel_refused"])
-    check_units(shop)
+    check_units(small_shop)
 
 
-def test_both_cancelled_is_both_closed_and_nothing_goes_out(shop: Shop) -> None:
-    one, two = take_two(shop)
-    shop.end(go(shop), "done")
-    cancel(shop, one)
-    cancel(shop, two)
-    shop.push("done")
-    shop.push("done")
+def test_both_cancelled_is_both_closed_and_nothing_goes_out(small_shop: Shop) -> None:
+    one, two = take_two(small_shop)
+    small_shop.end(go(small_shop), "done")
+    cancel(small_shop, one)
+    cancel(small_shop, two)
+    small_shop.push("done")
+    small_shop.push("done")
     assert [(each.again().status, each.again().states) for each in (one, two)] == [("closed", ["cancelled"])] * 2
-    assert shop.claim() == []
-    check_units(shop)
+    assert small_shop.claim() == []
+    check_units(small_shop)
 
 
-def test_an_edit_after_the_push_calls_the_parcel_back_and_both_go_out_apart(shop: Shop) -> None:
-    one, two = take_two(shop)
-    shop.end(go(shop), "done")
+def test_an_edit_after_the_push_calls_the_parcel_back_and_both_go_out_apart(small_shop: Shop) -> None:
+    one, two = take_two(small_shop)
+    small_shop.end(go(small_shop), "done")
     moved = order("PO-1", at=9, buyer_id="b1", ship_to=order()["ship_to"] | {"street": "别路9号"})
-    assert shop.take(moved).states[0] == "cancelling"
-    shop.push("done")
+    assert small_shop.take(moved).states[0] == "cancelling"
+    small_shop.push("done")
     assert (two.again().states, two.again().codes) == (["cancelled", "ready"], [])
     assert one.again().states[0] == "cancelled"
-    check_units(shop)
+    check_units(small_shop)
 
 
 # --- news --------------------------------------------------------------------------------------------------------------
@@ -346,22 +346,22 @@ def test_each_order_gets_its_own_part_of_the_parcel_and_confirms_it_once(shop: S
     check_units(shop)
 
 
-def test_two_parcels_are_shared_out_by_what_each_holds(shop: Shop) -> None:
-    one, two, code = shipped(shop)
-    shop.tell(confirmed(code, ("SF1", [("A", 3)]), final=False, status="PARTDELIVERED"))
+def test_two_parcels_are_shared_out_by_what_each_holds(small_shop: Shop) -> None:
+    one, two, code = shipped(small_shop)
+    small_shop.tell(confirmed(code, ("SF1", [("A", 3)]), final=False, status="PARTDELIVERED"))
     assert (one.again().states, two.again().states) == (["shipped"], ["picking"])
-    shop.tell(confirmed(code, ("SF2", [("B", 3)])))
+    small_shop.tell(confirmed(code, ("SF2", [("B", 3)])))
     assert [p["tracking"] for p in one.again().parcels] == ["SF1"]
     assert [p["tracking"] for p in two.again().parcels] == ["SF1", "SF2"]
     assert (two.again().states, two.again().codes) == (["shipped"], [])
-    check_units(shop)
+    check_units(small_shop)
 
 
-def test_a_number_of_a_stranger_is_a_conflict_and_of_a_mate_is_not(shop: Shop) -> None:
-    one, two, code = shipped(shop)
-    stranger = shop.order("PO-0")
-    shop.tell(confirmed(stranger.code, ("SF9", [("A", 2)])))
-    shop.tell(confirmed(code, ("SF9", [("A", 3), ("B", 3)])))
+def test_a_number_of_a_stranger_is_a_conflict_and_of_a_mate_is_not(small_shop: Shop) -> None:
+    one, two, code = shipped(small_shop)
+    stranger = small_shop.order("PO-0")
+    small_shop.tell(confirmed(stranger.code, ("SF9", [("A", 2)])))
+    small_shop.tell(confirmed(code, ("SF9", [("A", 3), ("B", 3)])))
     assert [each.again().codes for each in (one, two)] == [["tracking_duplicate"]] * 2
     assert one.again().parcels == []
 
@@ -373,14 +373,14 @@ def test_too_much_is_told_to_one_person_about_one_order(small_shop: Shop) -> Non
     check_units(small_shop)
 
 
-def test_a_final_message_without_an_orders_goods_is_short_for_it_until_they_are_told(shop: Shop) -> None:
-    one, two, code = shipped(shop)
-    shop.tell(confirmed(code, ("SF1", [("B", 3)])))
+def test_a_final_message_without_an_orders_goods_is_short_for_it_until_they_are_told(small_shop: Shop) -> None:
+    one, two, code = shipped(small_shop)
+    small_shop.tell(confirmed(code, ("SF1", [("B", 3)])))
     assert (one.again().codes, two.again().codes) == (["short_ship"], ["short_ship"])
-    shop.tell(confirmed(code, ("SF1", [("B", 3)]), ("SF2", [("A", 3)])))
+    small_shop.tell(confirmed(code, ("SF1", [("B", 3)]), ("SF2", [("A", 3)])))
     assert (one.again().codes, one.again().states) == ([], ["shipped"])
     assert two.again().codes == []
-    check_units(shop)
+    check_units(small_shop)
 
 
 def test_news_proves_that_a_push_with_an_unknown_outcome_arrived_for_all(shop: Shop) -> None:
@@ -405,11 +405,11 @@ def test_progress_and_a_signature_are_everybodys(small_shop: Shop) -> None:
     assert [each.again().states for each in (one, two)] == [["delivered"]] * 2
 
 
-def test_the_warehouse_is_asked_about_one_order_once(shop: Shop) -> None:
-    _, _, code = shipped(shop)
-    shop.clock.wait(hours=1)
-    with shop.hub.write() as tx:
-        rows = claim_news_due(tx, now=shop.hub.now(), again=shop.hub.now() + 1, limit=9)
+def test_the_warehouse_is_asked_about_one_order_once(small_shop: Shop) -> None:
+    _, _, code = shipped(small_shop)
+    small_shop.clock.wait(hours=1)
+    with small_shop.hub.write() as tx:
+        rows = claim_news_due(tx, now=small_shop.hub.now(), again=small_shop.hub.now() + 1, limit=9)
     assert Counter(row["code"] for row in rows)[code] == 2
 
 
@@ -460,19 +460,19 @@ def test_an_order_is_sent_from_another_warehouse_by_hand(small_shop: Shop) -> No
 # --- races -------------------------------------------------------------------------------------------------------------
 
 
-def test_two_absorbers_at_the_same_time_make_one_parcel(pg_shop: Shop) -> None:
+def test_two_absorbers_at_the_same_time_make_one_parcel(shop: Shop) -> None:
     for n in range(4):
         gate = Barrier(2)
 
         def take(which: int, gate: Barrier = gate, n: int = n) -> None:
-            pg_shop.put(order(f"PO-{n}-{which}", buyer_id=f"b{n}"))
+            shop.put(order(f"PO-{n}-{which}", buyer_id=f"b{n}"))
             gate.wait()
-            absorb_all(pg_shop.hub)
+            absorb_all(shop.hub)
 
         with ThreadPoolExecutor(2) as pool:
             list(pool.map(take, range(2)))
-    assert [len(job.parts) for job in go(pg_shop)] == [2] * 4
-    check_units(pg_shop)
+    assert [len(job.parts) for job in go(shop)] == [2] * 4
+    check_units(shop)
 
 
 def test_two_claims_of_one_parcel_have_one_winner(pg_shop: Shop) -> None:
@@ -498,32 +498,32 @@ def test_two_claims_of_one_parcel_have_one_winner(pg_shop: Shop) -> None:
     assert all(row["state"] == "pushing" for row in pg_shop.rows(t.fulfilments))
 
 
-def test_a_claim_and_a_members_cancel_at_the_same_instant_have_one_winner(pg_shop: Shop) -> None:
+def test_a_claim_and_a_members_cancel_at_the_same_instant_have_one_winner(shop: Shop) -> None:
     for n in range(6):
-        placed: dict[str, Any] = {"placed_at": f"{pg_shop.clock.at:%Y-%m-%dT%H:%M:%SZ}", "buyer_id": f"b{n}"}
-        pair = [pg_shop.take(order(f"PO-{n}-{which}", **placed)) for which in range(2)]
-        pg_shop.clock.wait(hours=5)
+        placed: dict[str, Any] = {"placed_at": f"{shop.clock.at:%Y-%m-%dT%H:%M:%SZ}", "buyer_id": f"b{n}"}
+        pair = [shop.take(order(f"PO-{n}-{which}", **placed)) for which in range(2)]
+        shop.clock.wait(hours=5)
         gate = Barrier(2)
 
         def claims(gate: Barrier = gate) -> list[Job]:
             gate.wait()
-            return pg_shop.claim()
+            return shop.claim()
 
         def stop(gate: Barrier = gate, order_: Order = pair[n % 2]) -> None:
             gate.wait()
-            cancel(pg_shop, order_)
+            cancel(shop, order_)
 
         with ThreadPoolExecutor(2) as pool:
             claimed, stopped = pool.submit(claims), pool.submit(stop)
             stopped.result()
             jobs = claimed.result()
         for _ in range(3):
-            settle(pg_shop.hub, [outcome for job in jobs for outcome in _stopped(pg_shop, job)])
-            pg_shop.clock.wait(seconds=1)
-            jobs = pg_shop.claim()
+            settle(shop.hub, [outcome for job in jobs for outcome in _stopped(shop, job)])
+            shop.clock.wait(seconds=1)
+            jobs = shop.claim()
         assert pair[n % 2].again().status == "closed"
         assert pair[1 - n % 2].again().states == ["pushing"]
-    check_units(pg_shop)
+    check_units(shop)
 
 
 def _stopped(shop: Shop, job: Job) -> list[Outcome]:

@@ -203,13 +203,13 @@ relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.function_sc
 
 
 @given(walks)
-@settings(relaxed, max_examples=12)
+@settings(relaxed, max_examples=8)
 def test_no_interleaving_sends_a_unit_twice_or_loses_one(small_shop: Shop, steps: list[tuple[int, int]]) -> None:
     walk(small_shop, steps)
 
 
 @given(walks)
-@settings(relaxed, max_examples=4)
+@settings(relaxed, max_examples=3)
 def test_nor_on_the_other_database(pg_shop: Shop, steps: list[tuple[int, int]]) -> None:
     walk(pg_shop, steps)
 
