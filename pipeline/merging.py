@@ -218,7 +218,10 @@ def _seal(hub: Hub, tx: Connection, key: bytes, claimed: list[Row], *, now: int)
         save_claims(tx, [row | back | {"attempts": row["attempts"] - 1, "looks": row["looks"] + 1} for row in claimed])
         return []
     if len(members) < 2:
-        mark_members(tx, [row["id"] for row in members if row["merge_id"] is not None], None)
+        for row in members:
+            if row["merge_id"] is not None:
+                mark_members(tx, [row["id"]], None)
+                save_merge(tx, row["merge_id"], state="dissolved", now=now)
         return claimed
     group = _group_of(hub, tx, key, members, lead, now=now)
     waits = {"state": "waiting", "token": 0, "outcome": group.code, "updated_at": now}

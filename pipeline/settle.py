@@ -59,7 +59,9 @@ def settle(hub: Hub, outcomes: Sequence[Outcome]) -> None:
     with hub.write() as tx:
         ws = open_workspace(hub, tx, hub.clock())
         load_orders(ws, {order for outcome in outcomes for order in orders_of(outcome.row)})
-        replanned = {order for o in outcomes if o.row["kind"] == "cancel" for order in orders_of(o.row)}
+        # A push that did not happen may end a fulfilment that was called back, and then its order is decided anew.
+        again = [o for o in outcomes if o.row["kind"] == "cancel" or (o.row["kind"] == "push" and o.end != "done")]
+        replanned = {order for o in again for order in orders_of(o.row)}
         lines = [line for order in replanned for line in ws.dossiers[order].lines.values()]
         held = {line["sku"] for dossier in ws.dossiers.values() for line in dossier.fulfilment_lines.values()}
         wanted = {(ws.dossiers[line["order_id"]].order["account_id"], line["external_sku"]) for line in lines}
@@ -157,9 +159,10 @@ def _settle_group_push(ws: Workspace, outcome: Outcome, group: Group) -> None:
         if rank and row["state"] == carrier["state"] == "due":
             # The first one's turn comes first, and takes the others along.
             row |= {"due_at": carrier["due_at"] + rank * _RANK, "attempts": carrier["attempts"]}
-        others = [number for number in numbers if number != dossier.order["number"]]
-        told = {"fulfilment": fulfilment["code"], "merged": group.code, "orders": others, "outcome": row["state"]}
-        dossier.note("hub", "merged_push", **told)
+        if outcome.end in {"done", "refused", "withdrawn"}:
+            others = [number for number in numbers if number != dossier.order["number"]]
+            told = {"fulfilment": fulfilment["code"], "merged": group.code, "orders": others, "outcome": row["state"]}
+            dossier.note("hub", "merged_push", **told)
         ws.keep(dossier)
         carrier = row if part == lead else carrier
     state = {"done": "pushed", "retry": "open", "withdrawn": "open", "refused": "dissolved"}.get(outcome.end)
@@ -172,9 +175,8 @@ def _settle_member(
 ) -> None:
     """`carrier` is the row that was sent, None when it is this member's own."""
     row["updated_at"] = ws.now
-    if outcome.end == "withdrawn" and fulfilment["state"] != "cancelling":
-        if fulfilment["state"] in {"pushing", "unknown"}:
-            set_state(ws, fulfilment, "ready")
+    if outcome.end == "withdrawn" and fulfilment["state"] in {"pushing", "unknown", "ready"}:
+        set_state(ws, fulfilment, "ready")
         row |= {"state": "due", "due_at": ws.now, "attempts": 0, "looks": 0, "outcome": outcome.code}
     elif carrier is None:
         _settle_push(ws, dossier, row, outcome)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from domain.errors import RetryableError
 from pipeline.apply import apply_values
 from pipeline.review import review
 from storage import tables as t
@@ -231,4 +232,14 @@ def test_what_a_short_shipment_left_can_be_sent_after_a_persons_word(shop: Shop)
     review(shop.hub, order_.again().exception("short_ship"), "retry", actor="ann")
     order_ = order_.again()
     assert (order_.states, shop.reserved()) == (["shipped", "ready"], 1)
+    shop.check_books()
+
+
+def test_an_edit_during_a_push_that_did_not_happen_is_planned_as_it_is_now(shop: Shop) -> None:
+    order_ = shop.take(order())
+    jobs = shop.claim()
+    shop.take(order(at=9, goods=(("A", 3),)))
+    shop.end(jobs, "retry", RetryableError("http_429"))
+    order_ = order_.again()
+    assert (order_.states[0], order_.states[-1], order_.codes) == ("cancelled", "ready", [])
     shop.check_books()

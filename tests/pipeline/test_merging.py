@@ -270,6 +270,7 @@ def test_a_member_cancelled_before_the_send_stops_it_and_the_other_goes_out_anew
     assert (one.again().states, one.again().sendings("push")) == (["ready"], ["due"])
     (alone,) = shop.claim()
     assert (alone.group, alone.code) == (None, one.code)
+    assert [row["state"] for row in merge_rows(shop)] == ["dissolved"]
     check_units(shop)
 
 
@@ -320,6 +321,20 @@ def test_an_edit_after_the_push_calls_the_parcel_back_and_both_go_out_apart(smal
     assert (two.again().states, two.again().codes) == (["cancelled", "ready"], [])
     assert one.again().states[0] == "cancelled"
     check_units(small_shop)
+
+
+def test_an_edit_during_a_push_that_did_not_happen_is_planned_as_it_is_now(shop: Shop) -> None:
+    one, two = take_two(shop)
+    jobs = go(shop)
+    shop.take(order("PO-1", at=9, buyer_id="b1", goods=(("A", 3),)))
+    assert one.again().states[0] == "cancelling"
+    shop.end(jobs, "retry", RetryableError("http_429"))
+    one, two = one.again(), two.again()
+    assert (one.states[0], one.states[-1], one.codes) == ("cancelled", "ready", [])
+    assert (two.states, two.codes) == (["ready"], [])
+    live = {row["id"] for row in one.dossier.live()}
+    assert sum(row["quantity"] for key, row in one.dossier.fulfilment_lines.items() if key[0] in live) == 3
+    check_units(shop)
 
 
 # --- news --------------------------------------------------------------------------------------------------------------
