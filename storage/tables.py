@@ -332,7 +332,7 @@ fulfilments = Table(
     _one_of("state", FULFILMENT_STATES),
     Index("ix_fulfilments_order", "order_id"),
     Index(
-        "ix_fulfilments_waiting",
+        "ix_fulfilments_merge_key",
         "merge_key",
         sqlite_where=text("merge_key IS NOT NULL AND state = 'ready'"),
         postgresql_where=text("merge_key IS NOT NULL AND state = 'ready'"),

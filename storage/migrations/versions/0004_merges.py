@@ -35,7 +35,7 @@ def upgrade() -> None:
     op.add_column("fulfilments", sa.Column("merge_key", sa.LargeBinary(), nullable=True))
     op.add_column("fulfilments", sa.Column("merge_id", _ID, nullable=True))
     op.create_index(
-        "ix_fulfilments_waiting",
+        "ix_fulfilments_merge_key",
         "fulfilments",
         ["merge_key"],
         unique=False,
@@ -54,7 +54,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_index("ix_fulfilments_merge", table_name="fulfilments")
-    op.drop_index("ix_fulfilments_waiting", table_name="fulfilments")
+    op.drop_index("ix_fulfilments_merge_key", table_name="fulfilments")
     op.drop_column("fulfilments", "merge_id")
     op.drop_column("fulfilments", "merge_key")
     op.drop_table("merges")
