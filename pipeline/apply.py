@@ -14,6 +14,7 @@ from typing import Any
 
 from connectors._channel import channels
 from domain.errors import ConfigError, RefusedError
+from domain.ruleset_life import INSTALLER, read_rails
 from outbound._warehouse import warehouses
 from rules.language import load as load_ruleset
 from storage import directory as stored
@@ -23,7 +24,7 @@ from storage.goods import load_goods_rows, put_goods_rows
 from storage.keys import find_key, put_key
 from storage.limits import forget_credit
 from storage.rows import Row
-from storage.rulesets import arm_ruleset, find_ruleset, put_armed_ruleset
+from storage.rulesets import count_armed_ever, find_ruleset, put_ruleset, put_ruleset_event
 from storage.stock import lock_stock, put_missing_stock, save_stock_terms
 from storage.times import maybe_micros, span
 
@@ -297,26 +298,31 @@ class _Work:
         self.applied.count("goods", len(fresh))
 
     def ruleset(self, path: Path) -> None:
-        """Arm a ruleset file; the one before is retired and kept."""
+        """The very first ruleset of an installation is armed at once: there is nothing to try it on. Any later one is stored
+        as a draft, to be replayed, approved and armed by people."""
         try:
             document = path.read_bytes()
             ruleset = load_ruleset(document)
         except (OSError, RefusedError) as error:
             raise ConfigError("ruleset_invalid", str(error)) from None
-        now = self.hub.now()
         known = find_ruleset(self.tx, ruleset.version)
         if known:
-            if known["document"] != document.decode():
+            if known["digest"] != ruleset.digest:
                 raise ConfigError(
                     "ruleset_version", f"version {ruleset.version} exists with other rules: give it a new one"
                 )
-            if known["state"] == "armed":
-                return
-            arm_ruleset(self.tx, known["id"], now=now)
+            return
+        now = self.hub.now()
+        first = count_armed_ever(self.tx) == 0
+        row: Row = {"id": self.hub.ids(), "version": ruleset.version, "document": document.decode("utf-8-sig")}
+        row |= {"digest": ruleset.digest, "created_at": now, "rails": read_rails({})}
+        if first:
+            put_ruleset(self.tx, row | {"author": INSTALLER, "state": "armed", "armed_at": now, "armed_from": now})
         else:
-            row: Row = {"id": self.hub.ids(), "version": ruleset.version, "document": document.decode()}
-            put_armed_ruleset(self.tx, row | {"author": "apply", "created_at": now, "armed_at": now})
-        self.applied.count("ruleset")
+            put_ruleset(self.tx, row | {"author": "config", "state": "validated"})
+        event = {"id": self.hub.ids(), "version": ruleset.version, "at": now, "actor": "apply", "detail": {}}
+        put_ruleset_event(self.tx, event | {"kind": "armed_first" if first else "drafted"})
+        self.applied.count("ruleset" if first else "ruleset_draft")
 
     def _same(self, known: Row, row: Row, place: str, secret: Mapping[str, Any]) -> bool:
         kept = {name: known[name] for name in row if name != "updated_at"}

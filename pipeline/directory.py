@@ -116,11 +116,12 @@ class Directory:
 
 
 def read_directory(hub: Hub, tx: Connection) -> Directory:
-    """The configuration as of this transaction; parsed again only when something changed."""
-    stamp = stored.directory_stamp(tx)
+    """The configuration as of this transaction; parsed again only when something changed or a ruleset's moment came."""
+    now = hub.now()
+    stamp = stored.directory_stamp(tx, now)
     known = hub.memory.get("directory")
     if not isinstance(known, Directory) or known.stamp != stamp:
-        known = hub.memory["directory"] = _read(tx, hub.vault, stamp)
+        known = hub.memory["directory"] = _read(tx, hub.vault, stamp, now)
     return known
 
 
@@ -136,10 +137,10 @@ def recent_directory(hub: Hub) -> Directory:
     return known
 
 
-def _read(tx: Connection, vault: Vault, stamp: tuple[int, ...]) -> Directory:
+def _read(tx: Connection, vault: Vault, stamp: tuple[int, ...], now: int) -> Directory:
     partners = {row["id"]: row for row in stored.load_partners(tx)}
     targets = {row["id"]: _target(row) for row in stored.load_warehouses(tx)}
-    armed = find_armed_ruleset(tx)
+    armed = find_armed_ruleset(tx, now)
     return Directory(
         stamp=stamp,
         accounts={row["id"]: _account(vault, row, partners.get(row["partner_id"])) for row in stored.load_accounts(tx)},

@@ -12,15 +12,18 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from domain.decision import Decision, Part
+from domain.facts import Facts
 from domain.freight import share_freight
 from domain.order import Line, Order, consignee_values
 from domain.states import FULFILMENT, Progress, move, roll_up
 from domain.verdict import Verdict
 from normalizer.checks import check
 from rules.decide import decide
+from rules.record import freeze, freeze_decision
 from storage.rows import Row
 from storage.times import micros, span
 
+from .contexts import network_of, sender_of
 from .directory import Account
 from .dossier import RECORD, Dossier
 from .exceptional import open_codes, problem_causes, sync_exceptions
@@ -65,7 +68,7 @@ def plan_order(ws: Workspace, dossier: Dossier, order: Order, account: Account) 
     _replace_plan(ws, dossier, parts, "held" if waiting else state, decision.not_before)
     _share_freight(ws, dossier)
     wait_for_others(ws, dossier, account, decision.merging, facts.goods)
-    _keep_decision(ws, dossier, checked, decision, verdicts, facts.available)
+    _keep_decision(ws, dossier, checked, decision, verdicts, facts)
     dossier.order |= {
         "verdicts": json.dumps(
             {v.check: [p.code for p in v.problems] or (["waiting"] if v.waiting else []) for v in verdicts}
@@ -371,26 +374,13 @@ def _value(dossier: Dossier, line: Row) -> int:
 
 
 def _keep_decision(
-    ws: Workspace,
-    dossier: Dossier,
-    order: Order,
-    decision: Decision,
-    verdicts: Sequence[Verdict],
-    available: Mapping[tuple[str, str], int],
+    ws: Workspace, dossier: Dossier, order: Order, decision: Decision, verdicts: Sequence[Verdict], facts: Facts
 ) -> None:
-    skus = {part.sku for line in order.lines for part in line.components} | {line.sku for line in order.lines}
-    names = [target.name for target in ws.directory.targets.values()]
-    seen = {f"{name}|{sku}": available[name, sku] for name in names for sku in skus if (name, sku) in available}
+    shared, gifts = network_of(ws, facts, ws.directory.ruleset)
     record: dict[str, Any] = {
-        "facts": {"available": seen, "region": order.consignee.region, "waived": dossier.private.get("waived", [])},
         "verdicts": {v.check: [p.code for p in v.problems] for v in verdicts},
-        "holds": [[hold.code, hold.rule, hold.detail] for hold in decision.holds],
-        "parts": [
-            [p.warehouse, p.carrier, [[x.line, x.sku, x.quantity] for x in p.lines], p.why, p.cost, p.waits]
-            for p in decision.parts
-        ],
-        "tags": list(decision.tags),
-        "trace": [[step.rule, step.phase, step.matched, step.why] for step in decision.trace],
+        **freeze_decision(decision),
+        "input": {"n": shared, "w": sender_of(ws, facts.sender), **freeze(order, facts, gifts)},
     }
     row_id = ws.ids(1)[0]
     dossier.decisions.append(

@@ -24,6 +24,7 @@ from storage.stock import add_stock, lock_stock, save_stock_moves
 from storage.times import micros, span
 
 from .bootstrap import Hub
+from .contexts import write_contexts
 from .directory import Account, Directory, read_directory
 from .dossier import DETAIL, Dossier, Snapshot, load_dossiers, restore, snapshot, write_dossiers
 from .limits import Limits, day_of, load_limits, write_limits
@@ -61,6 +62,7 @@ class Workspace:
     limits: Limits = field(default_factory=Limits)
     loose: list[Row] = field(default_factory=list)
     groups: dict[str, Group] = field(default_factory=dict)
+    contexts: dict[str, str] = field(default_factory=dict)
 
     @property
     def now(self) -> int:
@@ -312,6 +314,7 @@ def write_workspace(ws: Workspace) -> None:
     """Write every kept change: dossiers, stock, exceptions of documents that became no order."""
     pairs = [(dossier, ws.before.get(order_id)) for order_id, dossier in sorted(ws.dossiers.items())]
     write_dossiers(ws.tx, ws.hub.vault, pairs, ws.now)
+    write_contexts(ws)
     _write_stock(ws)
     write_limits(ws.tx, ws.limits)
     put_exceptions(ws.tx, ws.loose)

@@ -10,14 +10,16 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, not_, select, tuple_, update
 
 from .rows import Row, chunks, insert_rows, rows_of, upsert_rows
-from .tables import accounts, bundles, listings, partners, rulesets, warehouses
+from .rulesets import IN_FORCE
+from .tables import accounts, bundles, listings, partners, warehouses
 from .vault import Vault
 
 # Asked in every transaction: built once, because building it costs more than running it.
-_NEWEST = (accounts.c.updated_at, warehouses.c.updated_at, partners.c.updated_at, rulesets.c.armed_at)
+_NEWEST = (accounts.c.updated_at, warehouses.c.updated_at, partners.c.updated_at)
 _STAMP = select(
     *(select(func.coalesce(func.max(time), 0)).scalar_subquery() for time in _NEWEST),
     *(select(func.coalesce(func.sum(time % 2_147_483_647), 0)).scalar_subquery() for time in _NEWEST),
+    func.coalesce(IN_FORCE.scalar_subquery(), 0),
 )
 
 ACCOUNT_SETTINGS = "accounts.settings"
@@ -134,7 +136,8 @@ def put_bundle(tx: Connection, sku: str, components: Sequence[tuple[str, int]], 
         insert_rows(tx, bundles, [{"sku": sku, "version": version + 1, "components": text, "created_at": now}])
 
 
-def directory_stamp(tx: Connection) -> tuple[int, ...]:
-    """Changes whenever an account, warehouse, partner or the armed ruleset does: what caches are keyed by. Newest times alone
-    would hide a change by a process whose clock is behind, so all times are summed (modulo, to stay in 63 bits)."""
-    return tuple(int(value) for value in tx.execute(_STAMP).one())
+def directory_stamp(tx: Connection, now: int) -> tuple[int, ...]:
+    """Changes whenever an account, warehouse or partner does, or the ruleset in force at `now` (µs) is another: what caches
+    are keyed by. Newest times alone would hide a change by a process whose clock is behind, so all times are summed (modulo,
+    to stay in 63 bits)."""
+    return tuple(int(value) for value in tx.execute(_STAMP, {"now": now}).one())

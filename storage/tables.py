@@ -56,6 +56,7 @@ FULFILMENT_STATES = (
 INBOX_STATES = ("new", "done", "stale", "exception")
 OUTBOX_STATES = ("waiting", "due", "sending", "unknown", "done", "refused", "parked", "withdrawn")
 MERGE_STATES = ("open", "sealed", "pushed", "dissolved")
+RULESET_STATES = ("draft", "validated", "replayed", "approved", "armed", "retired")
 EXCEPTION_STATES = ("open", "snoozed", "resolved")
 
 
@@ -174,10 +175,47 @@ rulesets = Table(
     Column("version", Text, nullable=False, unique=True),
     _text("state"),
     _text("document"),
+    _text("digest"),
     _text("author"),
     _int("created_at"),
+    _text("rails"),
+    _text("replay"),
+    _text("replay_digest"),
+    _int("replayed_at", null=True),
+    _text("approver"),
+    _int("approved_at", null=True),
+    _text("override_reason"),
     _int("armed_at", null=True),
-    _one_of("state", ("draft", "armed", "retired")),
+    _int("armed_from", null=True),
+    Column("rolled_back", Boolean, nullable=False),
+    _one_of("state", RULESET_STATES),
+    CheckConstraint("approver = '' OR approver <> author", name="two_persons"),
+    # What came with the first configuration file had nobody to approve it and nothing to be replayed on.
+    CheckConstraint(
+        "state <> 'armed' OR (armed_from IS NOT NULL AND "
+        "(author = 'apply' OR (approver <> '' AND digest <> '' AND replay_digest = digest)))",
+        name="armed_as_replayed",
+    ),
+)
+
+ruleset_log = Table(
+    "ruleset_log",
+    metadata,
+    _id(),
+    _text("version"),
+    _int("at"),
+    _text("actor"),
+    _text("kind"),
+    _text("detail"),
+    Index("ix_ruleset_log_version", "version", "id"),
+)
+
+contexts = Table(
+    "contexts",
+    metadata,
+    Column("digest", Text, primary_key=True),
+    _text("content"),
+    _int("created_at"),
 )
 
 cursors = Table(

@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import stat
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,8 +21,11 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from domain.errors import ConfigError
 
+from .presets import NONE, PRESETS, compressor, decompressor
+
 VERSION = 1
-_RAW = 0
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_RAW, _ZSTD, _PRESET = 0, 1, 2
 _SMALL = 64
 _MAX_OPENED = 64 * 2**20
 
@@ -38,8 +40,9 @@ class Vault:
     _ciphers: dict[int, AESGCM] = field(default_factory=dict, repr=False)
 
     def seal(self, place: str, row: object, plain: bytes) -> bytes:
-        """Encrypt `plain` for exactly one place ("table.column") and row; larger values are compressed first."""
-        packed = b"\x01" + _compressor().compress(plain) if len(plain) > _SMALL else b"\x00" + plain
+        """Encrypt `plain` for exactly one place ("table.column") and row; larger values are compressed first, at some
+        places against what most values there have in common (presets.py)."""
+        packed = _pack(place, plain)
         nonce = os.urandom(12)
         return (
             bytes((VERSION, self.current)) + nonce + self._cipher(self.current).encrypt(nonce, packed, _aad(place, row))
@@ -56,9 +59,12 @@ class Vault:
             raise ConfigError("vault_key", f"{place}: the value does not open with this key at this row") from None
         if packed[0] == _RAW:
             return packed[1:]
-        if zstandard.frame_content_size(packed[1:]) > _MAX_OPENED:
+        frame = packed[1:] if packed[0] == _ZSTD else packed[2:]
+        if zstandard.frame_content_size(frame) > _MAX_OPENED:
             raise ConfigError("vault_blob", f"{place}: larger than anything that is ever sealed")
-        return _decompressor().decompress(packed[1:], max_output_size=_MAX_OPENED)
+        if packed[0] == _PRESET:
+            return decompressor(packed[1]).decompress(frame, max_output_size=_MAX_OPENED)
+        return decompressor(NONE).decompress(frame, max_output_size=_MAX_OPENED)
 
     def seal_json(self, place: str, row: object, value: Any) -> bytes:
         return self.seal(place, row, _encode(value).encode())
@@ -81,23 +87,13 @@ class Vault:
         return cipher
 
 
-# A context costs more than compressing a kilobyte with it; one serves one thread.
-_of_thread = threading.local()
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-
-
-def _compressor() -> zstandard.ZstdCompressor:
-    known: zstandard.ZstdCompressor | None = getattr(_of_thread, "compressor", None)
-    if known is None:
-        known = _of_thread.compressor = zstandard.ZstdCompressor(level=3)
-    return known
-
-
-def _decompressor() -> zstandard.ZstdDecompressor:
-    known: zstandard.ZstdDecompressor | None = getattr(_of_thread, "decompressor", None)
-    if known is None:
-        known = _of_thread.decompressor = zstandard.ZstdDecompressor()
-    return known
+def _pack(place: str, plain: bytes) -> bytes:
+    if len(plain) <= _SMALL:
+        return bytes((_RAW,)) + plain
+    preset = PRESETS.get(place)
+    if preset is None:
+        return bytes((_ZSTD,)) + compressor(NONE).compress(plain)
+    return bytes((_PRESET, preset)) + compressor(preset).compress(plain)
 
 
 def _aad(place: str, row: object) -> bytes:

@@ -170,13 +170,13 @@ def test_a_poll_can_be_brought_forward_and_never_put_off(store: Store) -> None:
 def test_every_change_of_configuration_shows_whatever_the_clock_of_its_writer_says(store: Store) -> None:
     first, _ = account(store, "a", NOW), account(store, "b", NOW + HOUR)
     with store.write() as tx:
-        before = directory_stamp(tx)
+        before = directory_stamp(tx, NOW)
         assert set_account_state(tx, first, "stopped", "x", NOW - HOUR)
-        after = directory_stamp(tx)
+        after = directory_stamp(tx, NOW)
         assert after != before
         partner: Row = {"id": 1, "name": "p", "title": "p", "active": True, "contract_from": None, "contract_to": None}
         put_partner(tx, partner | {"options": {}, "created_at": 5, "updated_at": 5})
-        assert directory_stamp(tx) != after
+        assert directory_stamp(tx, NOW) != after
 
 
 def test_a_bundle_changes_by_a_new_version(store: Store) -> None:

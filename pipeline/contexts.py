@@ -1,0 +1,94 @@
+"""What many decisions were made with - the warehouses as routing saw them, the ruleset, the sender - kept once, under its own
+digest, so that the record of one decision stays small."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from domain.facts import Facts, Sender
+from rules.record import freeze_network, freeze_sender, gift_skus
+from rules.ruleset import Ruleset
+from storage.rulesets import find_contexts, put_contexts
+
+from .bootstrap import Hub
+
+if TYPE_CHECKING:
+    from .workspace import Workspace
+
+# 96 bits: two different contents of one installation never meet.
+_BYTES = 12
+_MOST = 4096
+
+
+def digest_of(content: str) -> str:
+    """The name of a content: 16 letters."""
+    return base64.urlsafe_b64encode(hashlib.blake2b(content.encode(), digest_size=_BYTES).digest()).decode()
+
+
+def network_of(ws: Workspace, facts: Facts, ruleset: Ruleset) -> tuple[str, frozenset[str]]:
+    """(digest of the warehouses and the ruleset, the SKUs that the ruleset may give away); stored with this workspace."""
+    # By identity: the directory hands out the same objects until the configuration changes, and hashing them all costs more.
+    key = (id(ruleset), *map(id, facts.warehouses))
+    kept = _memory(ws.hub).get(key)
+    if kept is None:
+        content = _json(freeze_network(facts.warehouses, ruleset.digest))
+        kept = _remember(ws.hub, key, (digest_of(content), content, gift_skus(ruleset)), (ruleset, facts.warehouses))
+    return _use(ws, kept), kept[2]
+
+
+def sender_of(ws: Workspace, sender: Sender) -> str:
+    """The digest of the sender; stored with this workspace."""
+    kept = _memory(ws.hub).get(id(sender))
+    if kept is None:
+        content = _json(freeze_sender(sender))
+        kept = _remember(ws.hub, id(sender), (digest_of(content), content, frozenset()), sender)
+    return _use(ws, kept)
+
+
+def write_contexts(ws: Workspace) -> None:
+    """Store what this batch's decisions share and no earlier transaction has stored."""
+    known: set[str] = ws.hub.memory.setdefault("contexts_stored", set())
+    fresh = {digest: content for digest, content in ws.contexts.items() if digest not in known}
+    if not fresh:
+        return
+    # Only what was there before this transaction is remembered: this one may still fail.
+    stored = find_contexts(ws.tx, fresh.keys())
+    put_contexts(
+        ws.tx,
+        [
+            {"digest": digest, "content": content, "created_at": ws.now}
+            for digest, content in fresh.items()
+            if digest not in stored
+        ],
+    )
+    known |= stored.keys()
+
+
+_Kept = tuple[str, str, frozenset[str]]
+
+
+def _use(ws: Workspace, kept: _Kept) -> str:
+    ws.contexts[kept[0]] = kept[1]
+    return kept[0]
+
+
+def _memory(hub: Hub) -> dict[Any, Any]:
+    found: dict[Any, Any] = hub.memory.setdefault("contexts", {})
+    return found
+
+
+def _remember(hub: Hub, key: Any, kept: _Kept, alive: object) -> _Kept:
+    """`alive` is kept too, so that no other object gets the identity that the key is made of."""
+    memory = _memory(hub)
+    if len(memory) > _MOST:
+        memory.clear()
+    memory[key] = (*kept, alive)
+    return kept
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))

@@ -1,0 +1,317 @@
+"""What `decide` saw of an order, as JSON values, so that a decision can be made again later: by its own ruleset, which must
+give the same, or by a draft, to see the difference (docs/replay.md).
+
+Driven by the fields of the dataclasses: every field is kept unless it is named in LEFT_OUT, so a field added tomorrow is
+kept without a change here, and one of a type that cannot be kept stops the import. Values equal to their default are not
+written. Whom the parcel goes to, and what only the checks read, is left out: no rule can look at it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from operator import attrgetter
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from domain.decision import Decision, Part
+from domain.facts import Facts, Goods, Sender, WarehouseInfo
+from domain.order import Consignee, Line, Order
+
+from .ruleset import Ruleset
+
+Json = dict[str, Any]
+# By class: the fields no rule can look at, with what stands in their place when a record is read.
+LEFT_OUT: Mapping[type, Mapping[str, Any]] = {
+    Order: {
+        "external_id": "",
+        "version": "",
+        "discounts": (),
+        "after_sales": (),
+        "buyer_id": "",
+        "extra": (),
+    },
+    Consignee: dict.fromkeys(
+        "name phone phone_extension province city district town street postcode email company token".split(), ""
+    ),
+    Line: {"external_id": "", "share": None},
+    Facts: {"listings": {}, "bundles": {}},
+}
+# Configuration that many decisions share: kept once, beside the records.
+SHARED = frozenset({"warehouses", "sender"})
+# Facts about more goods and places than the order concerns: only what concerns it is kept.
+NARROWED = frozenset({"available", "stale", "backorder", "goods", "planned_today"})
+_SHOWN_APART = frozenset({"ruleset", "holds", "parts", "tags", "trace"})
+_PART_APART = frozenset({"warehouse", "carrier", "lines", "why", "cost", "waits"})
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SECOND = timedelta(seconds=1)
+
+Convert = Callable[[Any], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """How the values of one class are written and read: its kept fields, what they are by default, their converters."""
+
+    made: type
+    names: tuple[str, ...]
+    get: Callable[[Any], tuple[Any, ...]]
+    rows: tuple[tuple[str, Any, Convert | None], ...]
+    reads: Mapping[str, Convert | None]
+    fill: Mapping[str, Any]
+
+    def pack(self, value: Any) -> Json:
+        packed: Json = {}
+        for seen, (name, default, write) in zip(self.get(value), self.rows, strict=True):
+            if seen is not default and seen != default:
+                packed[name] = seen if write is None else write(seen)
+        return packed
+
+    def unpack(self, packed: Mapping[str, Any], **more: Any) -> Any:
+        given = dict(self.fill)
+        reads = self.reads
+        for name, value in packed.items():
+            if name in reads:  # a field that was removed since is nothing any more
+                read = reads[name]
+                given[name] = value if read is None else read(value)
+        return self.made(**given, **more)
+
+
+@cache
+def _shape(made: type, also_out: frozenset[str] = frozenset()) -> _Shape:
+    out = LEFT_OUT.get(made, {})
+    hints = get_type_hints(made)
+    kept = [each for each in fields(made) if each.name not in out and each.name not in also_out]
+    names = tuple(each.name for each in kept)
+    converters = {name: _converters(hints[name], f"{made.__name__}.{name}") for name in names}
+    get = attrgetter(*names) if len(names) > 1 else lambda value: (getattr(value, names[0]),)
+    return _Shape(
+        made=made,
+        names=names,
+        get=get,
+        rows=tuple((each.name, _default(each), converters[each.name][0]) for each in kept),
+        reads={name: read for name, (_, read) in converters.items()},
+        fill=dict(out),
+    )
+
+
+def _default(each: Any) -> Any:
+    """The default of a field; an object nothing equals when it has none."""
+    if each.default is not MISSING:
+        return each.default
+    return each.default_factory() if each.default_factory is not MISSING else object()
+
+
+def _converters(hint: Any, at: str) -> tuple[Convert | None, Convert | None]:
+    """How a value of this type is written as JSON and read back; (None, None): as it is. TypeError when nobody knows."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if hint in {str, int, bool} or origin is Literal:
+        return None, None
+    if hint is datetime:
+        return _write_time, _read_time
+    if origin in {Union, UnionType} and len(inner) == 2 and type(None) in inner:
+        write, read = _converters(next(each for each in inner if each is not type(None)), at)
+        return _unless_none(write), _unless_none(read)
+    if origin is tuple:
+        return _of_tuple(inner, at)
+    if origin is frozenset:
+        write, read = _converters(inner[0], at)
+        return lambda value: _each(sorted(value), write), lambda value: frozenset(_each(value, read))
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return _of_mapping(inner, at)
+    if is_dataclass(hint) and isinstance(hint, type):
+        shape = _shape(hint)
+        return shape.pack, shape.unpack
+    raise TypeError(f"{at}: a value of type {hint} cannot be kept with a decision: say how in rules/record.py")
+
+
+def _of_tuple(inner: tuple[Any, ...], at: str) -> tuple[Convert, Convert]:
+    if inner[-1] is Ellipsis:
+        write, read = _converters(inner[0], at)
+        return lambda value: _each(value, write), lambda value: tuple(_each(value, read))
+    pairs = [_converters(each, at) for each in inner]
+    writes, reads = [write or _same for write, _ in pairs], [read or _same for _, read in pairs]
+    return (
+        lambda value: [write(each) for write, each in zip(writes, value, strict=True)],
+        lambda value: tuple(read(each) for read, each in zip(reads, value, strict=True)),
+    )
+
+
+def _of_mapping(inner: tuple[Any, ...], at: str) -> tuple[Convert, Convert]:
+    (write_key, read_key), (write, read) = (_converters(each, at) for each in inner)
+    to_key, from_key, to_value, from_value = (each or _same for each in (write_key, read_key, write, read))
+    return (
+        lambda value: [[to_key(key), to_value(value[key])] for key in sorted(value)],
+        lambda value: {from_key(key): from_value(each) for key, each in value},
+    )
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _each(values: Iterable[Any], convert: Convert | None) -> list[Any]:
+    return list(values) if convert is None else [convert(value) for value in values]
+
+
+def _unless_none(convert: Convert | None) -> Convert | None:
+    return None if convert is None else lambda value: None if value is None else convert(value)
+
+
+def _write_time(value: datetime) -> int | str | list[int]:
+    """Whole seconds since 1970, or those and microseconds; a time of another offset as it is written, because the trace
+    shows it so."""
+    if value.tzinfo is not UTC:
+        return value.isoformat()
+    since = value - _EPOCH
+    seconds = since.days * 86_400 + since.seconds
+    return [seconds, since.microseconds] if since.microseconds else seconds
+
+
+def _read_time(value: int | str | Sequence[int]) -> datetime:
+    if isinstance(value, int):
+        return _EPOCH + value * _SECOND
+    if isinstance(value, str):
+        return datetime.fromisoformat(value)
+    return _EPOCH + timedelta(seconds=value[0], microseconds=value[1])
+
+
+_ORDER, _SENDER, _WAREHOUSE = _shape(Order), _shape(Sender), _shape(WarehouseInfo)
+_FACTS, _GOODS = _shape(Facts, SHARED | NARROWED), _shape(Goods, frozenset({"sku"}))
+_PART, _DECISION = _shape(Part, _PART_APART), _shape(Decision, _SHOWN_APART)
+
+
+# --- what was decided about ------------------------------------------------------------------------------------------
+
+
+def freeze(order: Order, facts: Facts, skus: Iterable[str] = ()) -> Json:
+    """Everything `decide` may look at but the shared configuration, as JSON values. `skus` are SKUs concerned besides the
+    order's own (gifts of the ruleset)."""
+    extra = sorted(skus)
+    concerned = _concerned(order, extra)
+    names = [one.name for one in facts.warehouses]
+    frozen: Json = {"o": _ORDER.pack(order), "f": _FACTS.pack(facts), "a": _stock(facts.available, names, concerned)}
+    if extra:
+        frozen["k"] = extra
+    if facts.stale:
+        frozen["s"] = [
+            [n, k] for n, name in enumerate(names) for k, sku in enumerate(concerned) if (name, sku) in facts.stale
+        ]
+    if facts.backorder:
+        frozen["b"] = [k for k, sku in enumerate(concerned) if sku in facts.backorder]
+    if facts.goods:
+        frozen["g"] = [[k, _GOODS.pack(facts.goods[sku])] for k, sku in enumerate(concerned) if sku in facts.goods]
+    if facts.planned_today:
+        planned = facts.planned_today
+        frozen["p"] = [[n, planned[name]] for n, name in enumerate(names) if name in planned]
+    return frozen
+
+
+def thaw(frozen: Mapping[str, Any], warehouses: tuple[WarehouseInfo, ...], sender: Sender) -> tuple[Order, Facts]:
+    """The order and the facts as `decide` saw them: `decide` gives the same for both, whatever the ruleset."""
+    order: Order = _ORDER.unpack(frozen["o"])
+    concerned = _concerned(order, frozen.get("k", ()))
+    names = [one.name for one in warehouses]
+    available = {
+        (names[row[at]], concerned[k]): row[at + 1] for k, row in enumerate(frozen["a"]) for at in range(0, len(row), 2)
+    }
+    facts: Facts = _FACTS.unpack(
+        frozen["f"],
+        warehouses=warehouses,
+        sender=sender,
+        available=available,
+        stale=frozenset((names[n], concerned[k]) for n, k in frozen.get("s", ())),
+        backorder=frozenset(concerned[k] for k in frozen.get("b", ())),
+        goods={concerned[k]: _GOODS.unpack(packed, sku=concerned[k]) for k, packed in frozen.get("g", ())},
+        planned_today={names[n]: count for n, count in frozen.get("p", ())},
+    )
+    return order, facts
+
+
+def _concerned(order: Order, extra: Iterable[str]) -> list[str]:
+    """The SKUs whose stock and goods count for this order, sorted: records name them by their place."""
+    found = set(extra)
+    for line in order.lines:
+        found.add(line.sku)
+        if line.components:
+            found.update([part.sku for part in line.components])
+    found.discard("")
+    return sorted(found)
+
+
+def _stock(available: Mapping[tuple[str, str], int], names: Sequence[str], skus: Sequence[str]) -> list[list[int]]:
+    """Per SKU: warehouse's place, units, place, units, …; places without units are left out."""
+    rows = []
+    for sku in skus:
+        row: list[int] = []
+        for n, name in enumerate(names):
+            units = available.get((name, sku), 0)
+            if units:
+                row += (n, units)
+        rows.append(row)
+    return rows
+
+
+def freeze_network(warehouses: Sequence[WarehouseInfo], ruleset: str) -> Json:
+    """The warehouses of the facts and the digest of the ruleset in force: one record for many decisions."""
+    return {"warehouses": [_WAREHOUSE.pack(one) for one in warehouses], "ruleset": ruleset}
+
+
+def thaw_network(shared: Mapping[str, Any]) -> tuple[tuple[WarehouseInfo, ...], str]:
+    """(warehouses, digest of the ruleset)."""
+    return tuple(_WAREHOUSE.unpack(one) for one in shared["warehouses"]), shared["ruleset"]
+
+
+def freeze_sender(sender: Sender) -> Json:
+    return {"sender": _SENDER.pack(sender)}
+
+
+def thaw_sender(shared: Mapping[str, Any]) -> Sender:
+    found: Sender = _SENDER.unpack(shared["sender"])
+    return found
+
+
+def gift_skus(ruleset: Ruleset) -> frozenset[str]:
+    """The SKUs that rules of this ruleset may add to an order: their stock is a fact of every decision."""
+    rules = [
+        rule for each in fields(ruleset) if isinstance(rules := getattr(ruleset, each.name), tuple) for rule in rules
+    ]
+    effects = [getattr(rule, each.name) for rule in rules for each in fields(rule)]
+    flat = [one for effect in effects for one in (effect if isinstance(effect, tuple) else (effect,))]
+    return frozenset(sku for one in flat if is_dataclass(one) and isinstance(sku := getattr(one, "sku", None), str))
+
+
+# --- what was decided ------------------------------------------------------------------------------------------------
+
+
+def freeze_decision(decision: Decision) -> Json:
+    """The decision as JSON values: holds, parts and trace as lists that people's pages show, anything else by name."""
+    return {
+        "holds": [[hold.code, hold.rule, hold.detail] for hold in decision.holds],
+        "parts": [
+            [
+                part.warehouse,
+                part.carrier,
+                [[x.line, x.sku, x.quantity] for x in part.lines],
+                part.why,
+                part.cost,
+                part.waits,
+                *_rest(part),
+            ]
+            for part in decision.parts
+        ],
+        "tags": list(decision.tags),
+        "trace": [[step.rule, step.phase, step.matched, step.why] for step in decision.trace],
+        **_DECISION.pack(decision),
+    }
+
+
+def _rest(part: Part) -> list[Json]:
+    more = _PART.pack(part)
+    return [more] if more else []
+
+
+def effects_of(record: Mapping[str, Any]) -> Json:
+    """What of a frozen decision takes effect: everything `freeze_decision` writes but the trace."""
+    return {name: record[name] for name in ("holds", "parts", "tags", *_DECISION.names) if name in record}

@@ -1,0 +1,55 @@
+"""What small sealed values of one place have in common, as zstd dictionaries: a decision record is a kilobyte of words that
+every other record has too.
+
+A blob names its dictionary by number, so one is never changed and never removed: a better one gets the next number.
+`preset-1.zdict` was trained on generated orders whose names were made up anew for every record
+(bench.replay.train_preset), not on anybody's data."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+import zstandard
+
+from domain.errors import ConfigError
+
+# By place ("table.column"): the dictionary new values are written with.
+PRESETS: Mapping[str, int] = {"decisions.record": 1}
+NONE = 0
+LEVEL = 3
+_FOLDER = Path(__file__).parent
+_here = threading.local()
+
+
+@cache
+def _dictionary(number: int) -> zstandard.ZstdCompressionDict:
+    path = _FOLDER / f"preset-{number}.zdict"
+    if not path.is_file():
+        raise ConfigError("vault_blob", f"the value was compressed with dictionary {number}, which this version lacks")
+    return zstandard.ZstdCompressionDict(path.read_bytes())
+
+
+def compressor(number: int) -> zstandard.ZstdCompressor:
+    """This thread's compressor with that dictionary (NONE: without). It may not be shared between threads, and making one
+    costs more than compressing a kilobyte with it."""
+    kept: dict[int, zstandard.ZstdCompressor] = _here.__dict__.setdefault("compressors", {})
+    found = kept.get(number)
+    if found is None:
+        known = _dictionary(number) if number else None
+        # Blobs name their dictionary themselves, and AES-GCM checks them.
+        found = kept[number] = zstandard.ZstdCompressor(
+            level=LEVEL, dict_data=known, write_checksum=False, write_dict_id=False
+        )
+    return found
+
+
+def decompressor(number: int) -> zstandard.ZstdDecompressor:
+    """This thread's decompressor with that dictionary. ConfigError `vault_blob` for one that is not there."""
+    kept: dict[int, zstandard.ZstdDecompressor] = _here.__dict__.setdefault("decompressors", {})
+    found = kept.get(number)
+    if found is None:
+        found = kept[number] = zstandard.ZstdDecompressor(dict_data=_dictionary(number) if number else None)
+    return found
