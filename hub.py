@@ -21,7 +21,14 @@ from pipeline.settings import load_settings
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 screen = Console(stderr=True)
 
+rules = typer.Typer(
+    no_args_is_help=True, help="Versions of the rules: draft, replay on past orders, approve, arm, roll back."
+)
+app.add_typer(rules, name="rules")
+
 Json = Annotated[bool, typer.Option("--json", help="one JSON object on standard output")]
+Key = Annotated[str, typer.Option("--key", envvar="HUB_STAFF_KEY", help="your clerk's or admin's key: who does it")]
+Reason = Annotated[str, typer.Option("--reason", help="for the log")]
 
 
 def main() -> None:
@@ -180,7 +187,7 @@ def bench(
     what: str = typer.Argument(
         "life",
         help="life: plain orders through the whole life cycle, the sandbox on the same cores; rules: 30 rules on one order; "
-        "claims: orders that compete for the last piece",
+        "claims: orders that compete for the last piece; replay: a draft tried on that many generated past orders",
     ),
     orders: int = 1000,
     seed: int = 1,
@@ -189,13 +196,14 @@ def bench(
     database: str = typer.Option("", help="a database URL; a temporary SQLite file by default (claims: besides it)"),
     as_json: Json = False,
 ) -> None:
-    """Measure: orders per second from being placed to being confirmed to their shop, or microseconds of rules per order."""
+    """Measure: orders per second from being placed to being confirmed to their shop, microseconds of rules per order,
+    seconds of a replay, or winners of last pieces."""
     if what == "claims":
         _bench_claims(rounds, claims, database, as_json)
         return
-    measure = {"life": _bench_life, "rules": _bench_rules}.get(what)
+    measure = {"life": _bench_life, "rules": _bench_rules, "replay": _bench_replay}.get(what)
     if measure is None:
-        raise ConfigError("bench_unknown", f"there is no benchmark {what}: life, rules, claims")
+        raise ConfigError("bench_unknown", f"there is no benchmark {what}: life, rules, replay, claims")
     told = measure(orders, seed, database)
     _print(told, as_json)
     if not told["good"]:
@@ -214,6 +222,13 @@ def _bench_life(orders: int, seed: int, database: str) -> dict[str, Any]:
         "orders": orders,
         "good": report.good,
     }
+
+
+def _bench_replay(orders: int, seed: int, database: str) -> dict[str, Any]:
+    from bench.replay import measure_replay
+
+    with _busy(f"{orders} past orders"):
+        return measure_replay(orders, seed, database)
 
 
 def _bench_rules(orders: int, seed: int, _database: str) -> dict[str, Any]:
@@ -253,6 +268,141 @@ def live(orders: int = 50, seed: int = 1, faults: str = "none", database: str = 
         screen.print_json(report.as_json())
     if not report.good:
         raise typer.Exit(1)
+
+
+@rules.command("list")
+def list_rules(as_json: Json = False) -> None:
+    """Every version with its state and who wrote and approved it."""
+    from pipeline.rulesets import list_versions
+
+    with _hub() as hub:
+        _print(list_versions(hub), as_json)
+
+
+@rules.command("show")
+def show_rules(version: str, as_json: Json = False) -> None:
+    """One version: document, faults, guard rails, replay, log."""
+    from pipeline.rulesets import show_version
+
+    with _hub() as hub:
+        _print(show_version(hub, version), as_json)
+
+
+@rules.command("draft")
+def draft_rules(
+    file: Path,
+    rails: Annotated[str, typer.Option(help='guard rails as JSON, such as {"holds_up_percent": 5}')] = "{}",
+    key: Key = "",
+    as_json: Json = False,
+) -> None:
+    """Store a ruleset file as a draft; one that loads is validated at once."""
+    from pipeline.rulesets import read_file, read_told, write_draft
+
+    with _hub() as hub:
+        _print(write_draft(hub, read_file(file), actor=_who(hub, key), rails=read_told(rails)), as_json)
+
+
+@rules.command("validate")
+def validate_rules(version: str, key: Key = "", as_json: Json = False) -> None:
+    """Check a draft again; every fault has a path and a reason."""
+    from pipeline.rulesets import validate_version
+
+    with _hub() as hub:
+        _print(validate_version(hub, version, actor=_who(hub, key)), as_json)
+
+
+@rules.command("replay")
+def replay_rules(
+    version: str,
+    last: Annotated[int, typer.Option(help="on how many orders, the newest decisions first")] = 50_000,
+    since: Annotated[
+        str, typer.Option(help="only decisions from this time on, such as 2026-11-11T00:00:00+08:00")
+    ] = "",
+    against: Annotated[str, typer.Option(help="own: the ruleset of their time; armed: the one in force now")] = "own",
+    key: Key = "",
+    as_json: Json = False,
+) -> None:
+    """Try a version on past orders and show the difference; kept for its approval when a key says who did it."""
+    from pipeline.rulesets import read_moment, replay_version
+
+    with _hub() as hub:
+        who = _who(hub, key) if key else ""
+        with _busy(f"replaying up to {last} orders"):
+            told = replay_version(
+                hub, version, actor=who, last=last, since=read_moment(since) if since else 0, against=against
+            )
+    _print(told, as_json)
+
+
+@rules.command("approve")
+def approve_rules(
+    version: str,
+    override: Annotated[str, typer.Option(help="why it is all right that guard rails are broken")] = "",
+    key: Key = "",
+    as_json: Json = False,
+) -> None:
+    """Agree, as a second person, with what the replay showed."""
+    from pipeline.rulesets import approve_version
+
+    with _hub() as hub:
+        _print(approve_version(hub, version, actor=_who(hub, key), override=override), as_json)
+
+
+@rules.command("arm")
+def arm_rules(
+    version: str,
+    at: Annotated[str, typer.Option(help="from when on, such as 2026-11-11T00:00:00+08:00; default now")] = "",
+    key: Key = "",
+    as_json: Json = False,
+) -> None:
+    """Put an approved version in force."""
+    from pipeline.rulesets import arm_version, read_moment
+
+    with _hub() as hub:
+        _print(arm_version(hub, version, actor=_who(hub, key), at=read_moment(at) if at else None), as_json)
+
+
+@rules.command("retire")
+def retire_rules(version: str, reason: Reason = "", key: Key = "", as_json: Json = False) -> None:
+    """Give up a version that does not decide yet."""
+    from pipeline.rulesets import retire_version
+
+    with _hub() as hub:
+        _print(retire_version(hub, version, actor=_who(hub, key), reason=reason), as_json)
+
+
+@rules.command("rollback")
+def rollback_rules(reason: Reason = "", key: Key = "", as_json: Json = False) -> None:
+    """Put the version before in force again, at once."""
+    from pipeline.rulesets import roll_back
+
+    with _hub() as hub:
+        was, now = roll_back(hub, actor=_who(hub, key), reason=reason)
+    _print({"was": was, "now": now}, as_json)
+
+
+@rules.command("export")
+def export_rules(version: str, as_json: Json = False) -> None:
+    """A version with its guard rails, to take to another installation."""
+    from pipeline.rulesets import export_version
+
+    with _hub() as hub:
+        _print(export_version(hub, version), as_json)
+
+
+@rules.command("import")
+def import_rules(file: Path, key: Key = "", as_json: Json = False) -> None:
+    """Store an exported version as a draft."""
+    from pipeline.rulesets import import_version, read_file
+
+    with _hub() as hub:
+        _print(import_version(hub, read_file(file), actor=_who(hub, key)), as_json)
+
+
+def _who(hub: Hub, key: str) -> str:
+    from pipeline.rulesets import staff_actor
+
+    return staff_actor(hub, key)
 
 
 class _Opened:

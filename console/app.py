@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from pipeline.bootstrap import Hub
 
-from . import actions, pages
+from . import actions, pages, rules
 from .answers import Desk, FormHandler, Handler, form, page
 from .guard import Guarded
 from .session import make_signer
@@ -47,6 +47,10 @@ def create_console(hub: Hub) -> Starlette:
         get("/orders", pages.show_orders),
         get("/orders/{number}", pages.show_order),
         post("/orders/{number}", actions.act_on_order),
+        get("/rules", rules.show_rules),
+        post("/rules", rules.act_on_rules),
+        get("/rules/{version:path}", rules.show_rule),
+        post("/rules/{version:path}", rules.act_on_rule),
         Mount("/static", _files, name="static"),
     ]
     return Starlette(routes=routes, middleware=[Middleware(Guarded)], exception_handlers={404: _missing, 405: _refused})

@@ -47,6 +47,9 @@ def environment(language: str) -> Environment:
         "event": named(words.EVENTS),
         "field": named(words.FIELDS, "consignee."),
         "answer": named(words.ANSWERS),
+        "difference": named(words.DIFFERENCES),
+        "rail": named(words.RAILS),
+        "rule_event": named(words.RULE_EVENTS),
         "money": money,
         "minor": minor,
         "when": when,
@@ -115,7 +118,18 @@ def ago(context: Context, value: int | None) -> Markup:
 
 def tone(state: str) -> str:
     """Which of five colours a state has."""
-    if state in {"shipped", "delivered", "completed", "confirmed", "done", "paid", "active", "resolved", "accepted"}:
+    if state in {
+        "shipped",
+        "delivered",
+        "completed",
+        "confirmed",
+        "done",
+        "paid",
+        "active",
+        "resolved",
+        "accepted",
+        "armed",
+    }:
         return "good"
     if state in {"exception", "rejected", "unknown", "refused", "stopped", "parked", "returned"}:
         return "bad"
@@ -130,7 +144,7 @@ def tone(state: str) -> str:
         "stale",
     }:
         return "warn"
-    if state in {"ready", "pushing", "picking", "pending_shipment", "due", "sending", "open"}:
+    if state in {"ready", "pushing", "picking", "pending_shipment", "due", "sending", "open", "replayed", "approved"}:
         return "info"
     return "calm"
 

@@ -137,6 +137,11 @@ STATES: Mapping[str, str] = {
     "poll": "poll",
     "day": "daily sweep",
     "week": "weekly sweep",
+    "draft": "draft",
+    "validated": "checked",
+    "replayed": "replayed",
+    "armed": "armed",
+    "retired": "retired",
 }
 CHECKS: Mapping[str, str] = {
     "sender": "sender",
@@ -233,9 +238,51 @@ ANSWERS: Mapping[str, str] = {
     "when": "Say until when.",
     "done": "Done.",
     "resolved": "Resolved.",
+    "rolled_back": "Rolled back.",
+    "ruleset_invalid": "These are no rules.",
+    "ruleset_version": "This version exists already: give changed rules a new one.",
+    "ruleset_state": "This version cannot take that step.",
+    "second_person": "A second person has to approve it.",
+    "replay_missing": "Replay exactly this document first.",
+    "rails_broken": "Guard rails are broken: say why that is all right.",
+    "rails": "These are no guard rails.",
+    "nothing_to_roll_back": "There is no version to go back from.",
     "key_unknown": "This key is not known, or may not sign in here.",
 }
-TABLES = (PROBLEMS, STATES, CHECKS, EVENTS, FIELDS, ANSWERS)
+DIFFERENCES: Mapping[str, str] = {
+    "warehouse": "other warehouses",
+    "split": "more or fewer parcels",
+    "goods": "goods shared out otherwise",
+    "hold": "other holds",
+    "exception": "stopped or no longer stopped",
+    "carrier": "other carriers",
+    "cost": "other costs",
+    "tag": "other tags",
+    "gift": "other gifts",
+    "merging": "merging",
+    "release": "released at another time",
+}
+RAILS: Mapping[str, str] = {
+    "holds_up_percent": "more orders held (percent of orders)",
+    "splits_up_percent": "more orders split (percent of orders)",
+    "cost_up_percent": "higher costs (percent)",
+    "no_warehouse_up": "more orders without a warehouse",
+    "not_reproduced": "orders decided otherwise by their own version",
+    "failed": "orders the draft fails on",
+    "orders_at_least": "orders replayed, at least",
+}
+RULE_EVENTS: Mapping[str, str] = {
+    "drafted": "draft stored",
+    "validated": "checked",
+    "replayed": "replayed",
+    "approved": "approved",
+    "armed": "armed",
+    "armed_first": "armed with the first configuration",
+    "armed_again": "in force again",
+    "rolled_back": "rolled back",
+    "retired": "retired",
+}
+TABLES = (PROBLEMS, STATES, CHECKS, EVENTS, FIELDS, ANSWERS, DIFFERENCES, RAILS, RULE_EVENTS)
 
 
 def gravity(code: str) -> int:

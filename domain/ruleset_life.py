@@ -130,6 +130,8 @@ def check_approval(row: Mapping[str, Any], broken: Sequence[str], *, by: str, ov
 
 def check_arming(row: Mapping[str, Any], broken: Sequence[str]) -> None:
     """May this version be armed? RefusedError `replay_missing`, `second_person`, `rails_broken`, `ruleset_state`."""
+    if row["state"] in {"armed", "retired"}:  # only a roll back brings a retired version into force again
+        raise RefusedError("ruleset_state", f"{row['version']} is {row['state']}: it cannot become armed")
     if row["replay_digest"] != row["digest"]:
         raise RefusedError("replay_missing", f"{row['version']}: replay exactly this document first")
     if row["approver"] in {"", row["author"]}:

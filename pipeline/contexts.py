@@ -9,8 +9,10 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import Connection
+
 from domain.facts import Facts, Sender
-from rules.record import freeze_network, freeze_sender, gift_skus
+from rules.record import freeze_network, freeze_sender, gift_skus, thaw, thaw_network, thaw_sender
 from rules.ruleset import Ruleset
 from storage.rulesets import find_contexts, put_contexts
 
@@ -65,7 +67,18 @@ def write_contexts(ws: Workspace) -> None:
             if digest not in stored
         ],
     )
-    known |= stored.keys()
+    known.update(stored)
+
+
+def seen_facts(tx: Connection, told: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What a decision's frozen input says to people: stock as `warehouse|sku`, the region, waived codes. {} without one."""
+    found = find_contexts(tx, (told["n"], told["w"])) if told else {}
+    if told is None or len(found) < 2:
+        return {}
+    warehouses, _ = thaw_network(json.loads(found[told["n"]]))
+    order, facts = thaw(told, warehouses, thaw_sender(json.loads(found[told["w"]])))
+    stock = {f"{place}|{sku}": units for (place, sku), units in sorted(facts.available.items())}
+    return {"available": stock, "region": order.consignee.region, "waived": sorted(facts.waived)}
 
 
 _Kept = tuple[str, str, frozenset[str]]

@@ -21,6 +21,7 @@ from storage.order_reads import (
 from storage.rows import Row
 
 from .bootstrap import Hub
+from .contexts import seen_facts
 from .directory import Directory, read_directory
 from .dossier import RECORD, Dossier, load_dossiers
 from .gifts import FIRST
@@ -221,7 +222,8 @@ def _decision(hub: Hub, tx: Connection, order_id: int) -> dict[str, Any] | None:
     record: dict[str, Any] = hub.vault.open_json(RECORD, row["id"], row["record"])
     trace = [dict(zip(("rule", "phase", "matched", "why"), step, strict=True)) for step in record.pop("trace")]
     told = {"ruleset": row["ruleset"], "released": bool(row["released"]), "made_at": show_time(row["created_at"])}
-    return {**told, **record, "trace": trace}
+    facts = seen_facts(tx, record.pop("input", None)) or record.pop("facts", {})
+    return {**told, **record, "facts": facts, "trace": trace}
 
 
 def _documents(tx: Connection, dossier: Dossier) -> list[dict[str, Any]]:

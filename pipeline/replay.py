@@ -11,7 +11,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from domain.decision import Decision
 from domain.errors import HubError, RefusedError
@@ -39,7 +39,7 @@ _CHUNK = 1_000
 _PER_ORDER = 50
 _ALL = 2**63 - 1
 
-Against = Literal["own", "armed"]
+AGAINST = ("own", "armed")
 
 
 @dataclass(slots=True)
@@ -87,13 +87,15 @@ def replay_document(
     *,
     last: int,
     since: int = 0,
-    against: Against = "own",
+    against: str = "own",
     rails: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
     """Try a ruleset on the newest decision of each of the last `last` orders decided (at or after `since`, µs). JSON values;
-    `digest` is that of all the others. RefusedError `ruleset_invalid`, `replay_size`."""
+    `digest` is that of all the others. RefusedError `ruleset_invalid`, `replay_size`, `replay_against`."""
     if not 1 <= last <= MOST:
         raise RefusedError("replay_size", f"1 to {MOST} orders")
+    if against not in AGAINST:
+        raise RefusedError("replay_against", f"one of {', '.join(AGAINST)}")
     draft = load_ruleset(document)
     with hub.read() as tx:
         armed = read_directory(hub, tx).ruleset
@@ -229,7 +231,7 @@ def _count(tally: Tally, *decisions: Decision) -> None:
             tally.holds.setdefault(code, [0, 0])[at] += 1
 
 
-def _result(hub: Hub, tally: Tally, draft: Ruleset, against: Against, rails: Mapping[str, int]) -> dict[str, Any]:
+def _result(hub: Hub, tally: Tally, draft: Ruleset, against: str, rails: Mapping[str, int]) -> dict[str, Any]:
     lost, failed = tally.not_reproduced, tally.failed
     named = {order_id for kind in tally.kinds.values() for order_id, _, _ in kind.examples}
     with hub.read() as tx:

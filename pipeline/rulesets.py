@@ -6,6 +6,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection
@@ -17,9 +19,11 @@ from rules.language import MAX_BYTES, RulesetError, default_ruleset
 from rules.language import load as load_ruleset
 from storage import rulesets as stored
 from storage.rows import Row
+from storage.times import micros
 
 from .bootstrap import Hub
-from .replay import Against, replay_document
+from .console_sessions import log_in
+from .replay import replay_document
 
 _LONGEST_REASON = 500
 _OPEN = frozenset({"draft", "validated", "replayed"})
@@ -107,10 +111,11 @@ def validate_version(hub: Hub, version: str, *, actor: str) -> Row:
 
 
 def replay_version(
-    hub: Hub, version: str, *, actor: str, last: int, since: int = 0, against: Against = "own"
+    hub: Hub, version: str, *, actor: str, last: int, since: int = 0, against: str = "own"
 ) -> dict[str, Any]:
     """Try a version on past orders and keep what came of it with exactly this document. One that was approved needs a new
-    approval; one that is or was armed is only shown. RefusedError `ruleset_invalid`, `ruleset_state`, `replay_size`."""
+    approval; for one that is or was armed, or for nobody (`actor` ""), nothing is kept. RefusedError `ruleset_invalid`,
+    `ruleset_state`, `replay_size`, `replay_against`."""
     with hub.read() as tx:
         row = _need(tx, version)
     if row["state"] == "draft":
@@ -118,7 +123,7 @@ def replay_version(
     result = replay_document(
         hub, row["document"].encode(), last=last, since=since, against=against, rails=json.loads(row["rails"] or "{}")
     )
-    if row["state"] in {"armed", "retired"}:
+    if not actor or row["state"] in {"armed", "retired"}:
         return result
     with hub.write() as tx:
         now = _need(tx, version, lock=True)
@@ -220,11 +225,40 @@ def import_version(hub: Hub, exported: bytes, *, actor: str) -> Row:
     return write_draft(hub, document, actor=actor, rails=rails)
 
 
+def read_file(path: Path) -> bytes:
+    """The bytes of a ruleset file. ConfigError `ruleset_file`."""
+    try:
+        with path.open("rb") as file:
+            return file.read(2 * MAX_BYTES)
+    except OSError as error:
+        raise ConfigError("ruleset_file", f"{path.name}: {error.strerror or error}") from None
+
+
+def read_told(text: str) -> dict[str, Any]:
+    """A JSON object of guard rails as a person types it. RefusedError `rails`."""
+    try:
+        told = json.loads(text or "{}")
+    except (ValueError, RecursionError):
+        told = None
+    if not isinstance(told, dict):
+        raise RefusedError("rails", 'a JSON object such as {"holds_up_percent": 5}')
+    return told
+
+
+def read_moment(text: str) -> int:
+    """A time with its offset as microseconds. RefusedError `when`."""
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError:
+        moment = None
+    if moment is None or moment.utcoffset() is None:
+        raise RefusedError("when", "a time with its offset, such as 2026-11-11T00:00:00+08:00")
+    return micros(moment)
+
+
 def staff_actor(hub: Hub, key: str) -> str:
     """Who acts on the command line: the owner of a staff key that may change things. RefusedError `unauthenticated`,
     `forbidden`."""
-    from .console_sessions import log_in  # noqa: PLC0415 - the console's door, used here for its key check only
-
     if not key:
         raise ConfigError("who", "say who you are: --key, or HUB_STAFF_KEY, with a clerk's or an admin's key")
     _, actor, scope = log_in(hub, key)

@@ -85,7 +85,7 @@ def _shape(made: type, also_out: frozenset[str] = frozenset()) -> _Shape:
     kept = [each for each in fields(made) if each.name not in out and each.name not in also_out]
     names = tuple(each.name for each in kept)
     converters = {name: _converters(hints[name], f"{made.__name__}.{name}") for name in names}
-    get = attrgetter(*names) if len(names) > 1 else lambda value: (getattr(value, names[0]),)
+    get = attrgetter(*names) if len(names) > 1 else lambda value: tuple(getattr(value, name) for name in names)
     return _Shape(
         made=made,
         names=names,

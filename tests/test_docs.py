@@ -21,6 +21,7 @@ import hub as command_line
 from api.app import create_app
 from connectors._channel import Channel
 from domain.order import Order
+from domain.ruleset_life import RAILS, RULESET
 from domain.states import MACHINES, as_markdown
 from normalizer.mapping import normalize
 from pipeline.apply import apply_values
@@ -204,10 +205,23 @@ def _shown(default: object) -> str:
 
 def test_the_commands_table_is_the_command_line() -> None:
     rows = read_table(read_section(read(ROOT / "README.md"), "Commands"))
-    told = {ticked(row[0])[0].split()[0]: (_arguments(row[0]), set(re.findall(r"--[a-z-]+", row[1]))) for row in rows}
-    group: Any = typer.main.get_command(command_line.app)
-    real = {name: _parameters(command) for name, command in group.commands.items()}
+    told = {_command(row[0]): (_arguments(row[0]), set(re.findall(r"--[a-z-]+", row[1]))) for row in rows}
+    real = {name: _parameters(command) for name, command in _commands(typer.main.get_command(command_line.app))}
     assert told == real
+
+
+def _command(cell: str) -> str:
+    """`rules arm VERSION` is the command `rules arm`."""
+    return " ".join(re.findall(r"\b[a-z]+\b", ticked(cell)[0]))
+
+
+def _commands(group: Any, before: str = "") -> Iterator[tuple[str, Any]]:
+    """Every command by its name, those of a group after the group's name."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from _commands(command, f"{before}{name} ")
+        else:
+            yield f"{before}{name}", command
 
 
 def _arguments(cell: str) -> set[str]:
@@ -286,6 +300,13 @@ def _paid(order: Order) -> int:
 def test_the_state_tables_are_the_state_machines() -> None:
     text = read(DOCS / "states.md")
     assert not [machine.name for machine in MACHINES if as_markdown(machine) not in text]
+
+
+def test_the_life_of_a_ruleset_is_the_table() -> None:
+    text = read(DOCS / "replay.md")
+    assert as_markdown(RULESET) in text
+    told = {ticked(row[0])[0]: int(row[1]) for row in read_table(read_section(text, "Guard rails"))}
+    assert told == RAILS
 
 
 # --- exception codes -------------------------------------------------------------------------------------------------
