@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 import sandbox
 from bench.ledgers import get
+from hub import app
 
 ROOT = Path(__file__).parents[1]
 
@@ -133,3 +135,32 @@ def test_bad_configuration_is_one_clear_line(tmp_path: Path, text: str, said: st
     assert done.returncode == 1
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_rules_live_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = {"li": "key-of-li-0123456789abcdef", "wang": "key-of-wang-0123456789abcdef"}
+    listed = "".join(f'[[keys]]\nname = "{name}"\nscope = "clerk"\nkey = "{key}"\n' for name, key in keys.items())
+    (tmp_path / "keys.toml").write_text(listed)
+    (tmp_path / "rules.json").write_text(json.dumps({"version": "v1", "rules": []}))
+    monkeypatch.setenv("HUB_DATA", str(tmp_path / "data"))
+
+    def call(*words: str, who: str = "") -> Any:
+        return CliRunner().invoke(app, words, env={"HUB_STAFF_KEY": keys.get(who, "")})
+
+    def rules(*words: str, who: str = "li") -> Any:
+        done = call("rules", *words, "--json", who=who)
+        assert done.exit_code == 0, done.exception
+        return json.loads(done.stdout)
+
+    assert call("apply", str(tmp_path / "keys.toml")).exit_code == 0
+    assert rules("draft", str(tmp_path / "rules.json"))["state"] == "validated"
+    assert rules("validate", "v1")["state"] == "validated"
+    assert rules("replay", "v1", "--last", "10")["orders"] == 0
+    assert "second_person" in str(call("rules", "approve", "v1", who="li").exception)
+    assert rules("approve", "v1", who="wang")["approver"] == "key:wang"
+    assert rules("arm", "v1", "--at", "2100-01-01T00:00:00+08:00")["in_force"] is False
+    (tmp_path / "export.json").write_text(json.dumps(rules("export", "v1")))
+    assert rules("retire", "v1", "--reason", "not needed", who="wang")["state"] == "retired"
+    assert "ruleset_version" in str(call("rules", "import", str(tmp_path / "export.json"), who="wang").exception)
+    assert [row["version"] for row in rules("list")] == [rules("show", "v1")["version"]]
+    assert "HUB_STAFF_KEY" in str(call("rules", "rollback").exception)
