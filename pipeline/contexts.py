@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection
 
 from domain.facts import Facts, Sender
-from rules.record import freeze_network, freeze_sender, gift_skus, thaw, thaw_network, thaw_sender
+from rules.record import freeze_network, freeze_sender, thaw, thaw_network, thaw_sender
 from rules.ruleset import Ruleset
 from storage.rulesets import find_contexts, put_contexts
 
@@ -38,7 +38,7 @@ def network_of(ws: Workspace, facts: Facts, ruleset: Ruleset) -> tuple[str, froz
     kept = _memory(ws.hub).get(key)
     if kept is None:
         content = _json(freeze_network(facts.warehouses, ruleset.digest))
-        kept = _remember(ws.hub, key, (digest_of(content), content, gift_skus(ruleset)), (ruleset, facts.warehouses))
+        kept = _remember(ws.hub, key, (digest_of(content), content, ruleset.gift_skus), (ruleset, facts.warehouses))
     return _use(ws, kept), kept[2]
 
 

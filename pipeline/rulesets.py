@@ -21,8 +21,8 @@ from storage import rulesets as stored
 from storage.rows import Row
 from storage.times import micros
 
+from .access import identify
 from .bootstrap import Hub
-from .console_sessions import log_in
 from .replay import replay_document
 
 _LONGEST_REASON = 500
@@ -261,10 +261,10 @@ def staff_actor(hub: Hub, key: str) -> str:
     `forbidden`."""
     if not key:
         raise ConfigError("who", "say who you are: --key, or HUB_STAFF_KEY, with a clerk's or an admin's key")
-    _, actor, scope = log_in(hub, key)
-    if scope not in {"clerk", "admin"}:
-        raise RefusedError("forbidden", "a read-only key changes nothing")
-    return actor
+    caller = identify(hub, key)
+    if caller.scope not in {"clerk", "admin"} or caller.partner_id is not None:
+        raise RefusedError("forbidden", "only a clerk's or an admin's key changes rules, and none that names a partner")
+    return caller.actor
 
 
 def _identity(document: bytes) -> tuple[str, str]:

@@ -19,8 +19,6 @@ from domain.decision import Decision, Part
 from domain.facts import Facts, Goods, Sender, WarehouseInfo
 from domain.order import Consignee, Line, Order
 
-from .ruleset import Ruleset
-
 Json = dict[str, Any]
 # By class: the fields no rule can look at, with what stands in their place when a record is read.
 LEFT_OUT: Mapping[type, Mapping[str, Any]] = {
@@ -270,16 +268,6 @@ def freeze_sender(sender: Sender) -> Json:
 def thaw_sender(shared: Mapping[str, Any]) -> Sender:
     found: Sender = _SENDER.unpack(shared["sender"])
     return found
-
-
-def gift_skus(ruleset: Ruleset) -> frozenset[str]:
-    """The SKUs that rules of this ruleset may add to an order: their stock is a fact of every decision."""
-    rules = [
-        rule for each in fields(ruleset) if isinstance(rules := getattr(ruleset, each.name), tuple) for rule in rules
-    ]
-    effects = [getattr(rule, each.name) for rule in rules for each in fields(rule)]
-    flat = [one for effect in effects for one in (effect if isinstance(effect, tuple) else (effect,))]
-    return frozenset(sku for one in flat if is_dataclass(one) and isinstance(sku := getattr(one, "sku", None), str))
 
 
 # --- what was decided ------------------------------------------------------------------------------------------------

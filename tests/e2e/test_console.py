@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
 import threading
 import time
@@ -20,6 +21,7 @@ from console.app import create_console
 from pipeline.bootstrap import Hub, close_hub
 from pipeline.console_details import order_detail
 from pipeline.console_views import list_open, list_orders_page
+from pipeline.rulesets import replay_version, write_draft
 from tests.console.seeds import HOSTILE, KEYS, STOPPED, broken_document, furnish, make_hub, order_document, post
 
 
@@ -237,6 +239,11 @@ def test_every_page_is_accessible(site: Site, page: Page, language: str) -> None
         page.get_by_role("button", name="中文").click()
     number = list_orders_page(site.hub, text="PO-REMARK").rows[0]["number"]
     paths = ["/", "/orders", f"/orders/{number}", "/exceptions?state=snoozed", "/exceptions?at=EX-NOPE"]
+    hold = {"id": "r", "phase": "hold", "when": {"all": []}, "then": {"hold": "hold_flag"}}
+    write_draft(site.hub, json.dumps({"version": "v1", "rules": [hold]}).encode(), actor="key:li")
+    replay_version(site.hub, "v1", actor="key:li", last=100)
+    write_draft(site.hub, b'{"version": "v2", "rules": [{}]}', actor="key:li")
+    paths += ["/rules", "/rules/v1", "/rules/v2"]
     paths += [f"/exceptions?at={row['ref']}" for row in list_open(site.hub, limit=2).rows]
     for path in paths:
         page.goto(f"{site.url}{path}")
