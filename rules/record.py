@@ -7,7 +7,7 @@ written. Whom the parcel goes to, and what only the checks read, is left out: no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -16,7 +16,7 @@ from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from domain.decision import Decision, Part
-from domain.facts import Facts, Goods, Sender, WarehouseInfo
+from domain.facts import Bundle, Facts, Goods, Sender, WarehouseInfo
 from domain.order import Consignee, Line, Order
 
 Json = dict[str, Any]
@@ -34,12 +34,12 @@ LEFT_OUT: Mapping[type, Mapping[str, Any]] = {
         "name phone phone_extension province city district town street postcode email company token".split(), ""
     ),
     Line: {"external_id": "", "share": None},
-    Facts: {"listings": {}, "bundles": {}},
+    Facts: {"listings": {}},
 }
 # Configuration that many decisions share: kept once, beside the records.
 SHARED = frozenset({"warehouses", "sender"})
 # Facts about more goods and places than the order concerns: only what concerns it is kept.
-NARROWED = frozenset({"available", "stale", "backorder", "goods", "planned_today"})
+NARROWED = frozenset({"available", "stale", "backorder", "goods", "planned_today", "bundles"})
 _SHOWN_APART = frozenset({"ruleset", "holds", "parts", "tags", "trace"})
 _PART_APART = frozenset({"warehouse", "carrier", "lines", "why", "cost", "waits"})
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -177,21 +177,25 @@ def _read_time(value: int | str | Sequence[int]) -> datetime:
 
 _ORDER, _SENDER, _WAREHOUSE = _shape(Order), _shape(Sender), _shape(WarehouseInfo)
 _FACTS, _GOODS = _shape(Facts, SHARED | NARROWED), _shape(Goods, frozenset({"sku"}))
+_BUNDLE = _shape(Bundle)
 _PART, _DECISION = _shape(Part, _PART_APART), _shape(Decision, _SHOWN_APART)
 
 
 # --- what was decided about ------------------------------------------------------------------------------------------
 
 
-def freeze(order: Order, facts: Facts, skus: Iterable[str] = ()) -> Json:
+def freeze(order: Order, facts: Facts, skus: Collection[str] = ()) -> Json:
     """Everything `decide` may look at but the shared configuration, as JSON values. `skus` are SKUs concerned besides the
     order's own (gifts of the ruleset)."""
-    extra = sorted(skus)
+    gifts = {sku: facts.bundles[sku] for sku in skus if sku in facts.bundles} if skus else {}
+    extra = sorted({*skus, *(part for bundle in gifts.values() for part, _ in bundle.components)})
     concerned = _concerned(order, extra)
     names = [one.name for one in facts.warehouses]
     frozen: Json = {"o": _ORDER.pack(order), "f": _FACTS.pack(facts), "a": _stock(facts.available, names, concerned)}
     if extra:
         frozen["k"] = extra
+    if gifts:
+        frozen["u"] = [_BUNDLE.pack(gifts[sku]) for sku in sorted(gifts)]
     if facts.stale:
         frozen["s"] = [
             [n, k] for n, name in enumerate(names) for k, sku in enumerate(concerned) if (name, sku) in facts.stale
@@ -221,6 +225,7 @@ def thaw(frozen: Mapping[str, Any], warehouses: tuple[WarehouseInfo, ...], sende
         available=available,
         stale=frozenset((names[n], concerned[k]) for n, k in frozen.get("s", ())),
         backorder=frozenset(concerned[k] for k in frozen.get("b", ())),
+        bundles={bundle.sku: bundle for bundle in map(_BUNDLE.unpack, frozen.get("u", ()))},
         goods={concerned[k]: _GOODS.unpack(packed, sku=concerned[k]) for k, packed in frozen.get("g", ())},
         planned_today={names[n]: count for n, count in frozen.get("p", ())},
     )

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.decision import Decision, Gift, Hold, Merging, Part, PartLine, TraceStep
-from domain.facts import Facts, Sender, WarehouseInfo
+from domain.facts import Bundle, Facts, Sender, WarehouseInfo
 from domain.order import Component, Consignee, Order
 from rules import record
 from rules.decide import decide
@@ -33,7 +33,7 @@ from rules.record import (
     thaw_sender,
 )
 
-from .samples import ALWAYS, NOW, facts, line, on, order, rule, ruleset, warehouse
+from .samples import NOW, facts, line, on, order, rule, ruleset, warehouse
 from .test_routing import HOLDING, cases
 
 _UTC_TIMES = st.datetimes(datetime(2020, 1, 1), datetime(2035, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - bounds
@@ -141,7 +141,7 @@ def test_a_field_of_tomorrow_is_kept_and_one_nobody_can_keep_is_refused() -> Non
 
 def test_narrowed_facts_keep_what_concerns_the_order_and_the_gifts() -> None:
     goods = line("BUNDLE", components=(Component("A", 2), Component("B", 1)))
-    stock = {("w1", "A"): 5, ("w1", "GIFT"): 1, ("w2", "B"): 0, ("w9", "A"): 7, ("w1", "OTHER"): 9}
+    stock = {("w1", "A"): 5, ("w1", "GIFT"): 1, ("w2", "B"): 0, ("w9", "A"): 7, ("w1", "OTHER"): 9, ("w1", "PART"): 3}
     known = facts(
         stock,
         warehouse("w1"),
@@ -150,9 +150,11 @@ def test_narrowed_facts_keep_what_concerns_the_order_and_the_gifts() -> None:
         backorder=frozenset({"B", "OTHER"}),
         planned_today={"w2": 4, "w9": 1},
         waived=frozenset({"hold_a"}),
+        bundles={sku: Bundle(sku=sku, version=2, components=(("PART", 1),)) for sku in ("GIFT", "OTHER")},
     )
     _, back = thaw(json.loads(json.dumps(freeze(order(goods), known, {"GIFT"}))), known.warehouses, known.sender)
-    assert back.available == {("w1", "A"): 5, ("w1", "GIFT"): 1}
+    assert back.available == {("w1", "A"): 5, ("w1", "GIFT"): 1, ("w1", "PART"): 3}
+    assert dict(back.bundles) == {"GIFT": known.bundles["GIFT"]}
     assert (back.stale, back.backorder) == (frozenset({("w2", "A")}), frozenset({"B"}))
     assert (dict(back.planned_today), set(back.waived)) == ({"w2": 4}, {"hold_a"})
 
