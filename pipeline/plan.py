@@ -55,7 +55,8 @@ def plan_order(ws: Workspace, dossier: Dossier, order: Order, account: Account) 
     dossier.private["ship_to"] = consignee_values(checked.consignee)
     dossier.order |= {"country": checked.consignee.country, "region": checked.consignee.region}
     outside = [row for row in dossier.live() if row["state"] in KNOWN_OUTSIDE]
-    decision = decide(with_gift_lines(dossier, checked, outside), facts, ws.directory.ruleset)
+    seen = with_gift_lines(dossier, checked, outside)
+    decision = decide(seen, facts, ws.directory.ruleset)
     settled = SHORT if any(part.waits for part in decision.parts) else frozenset()
     problems = [problem for verdict in verdicts for problem in verdict.problems if problem.code not in settled]
     causes: dict[str, Mapping[str, Any]] = {} if waiting else dict(problem_causes(problems))
@@ -68,7 +69,7 @@ def plan_order(ws: Workspace, dossier: Dossier, order: Order, account: Account) 
     _replace_plan(ws, dossier, parts, "held" if waiting else state, decision.not_before)
     _share_freight(ws, dossier)
     wait_for_others(ws, dossier, account, decision.merging, facts.goods)
-    _keep_decision(ws, dossier, checked, decision, verdicts, facts)
+    _keep_decision(ws, dossier, seen, decision, verdicts, facts)
     dossier.order |= {
         "verdicts": json.dumps(
             {v.check: [p.code for p in v.problems] or (["waiting"] if v.waiting else []) for v in verdicts}

@@ -71,8 +71,10 @@ def _are_texts(values: list[Any], wanted: Mapping[str, Any]) -> bool:
     return bool(wanted.get("minLength", 0) <= min(map(len, values)) and longest <= wanted.get("maxLength", longest))
 
 
-def is_surely_valid(value: Any, wanted: Mapping[str, Any]) -> bool:
+def is_surely_valid(value: Any, wanted: Mapping[str, Any] | bool) -> bool:
     """Whether a value fits a simple schema. False also means: this schema is not simple enough to say."""
+    if not isinstance(wanted, Mapping):  # `true`: what a faster pass has checked already
+        return wanted is True
     kind = wanted.get("type")
     if kind == "string" and wanted.keys() <= _TEXT:
         return type(value) is str and wanted.get("minLength", 0) <= len(value) <= wanted.get("maxLength", len(value))

@@ -3,7 +3,7 @@ give the same, or by a draft, to see the difference (docs/replay.md).
 
 Driven by the fields of the dataclasses: every field is kept unless it is named in LEFT_OUT, so a field added tomorrow is
 kept without a change here, and one of a type that cannot be kept stops the import. Values equal to their default are not
-written. Whom the parcel goes to, and what only the checks read, is left out: no rule can look at it."""
+written. Who gets the parcel, and what only the checks read, is left out: no rule can look at it."""
 
 from __future__ import annotations
 
@@ -30,10 +30,8 @@ LEFT_OUT: Mapping[type, Mapping[str, Any]] = {
         "buyer_id": "",
         "extra": (),
     },
-    Consignee: dict.fromkeys(
-        "name phone phone_extension province city district town street postcode email company token".split(), ""
-    ),
-    Line: {"external_id": "", "share": None},
+    Consignee: dict.fromkeys("name phone phone_extension district town postcode email company token".split(), ""),
+    Line: {"share": None},
     Facts: {"listings": {}},
 }
 # Configuration that many decisions share: kept once, beside the records.

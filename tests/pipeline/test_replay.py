@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -53,6 +54,16 @@ def test_every_decision_is_reproduced_by_its_own_version(shop: Shop) -> None:
     assert told["kinds"]["hold"]["examples"] == [
         {"order": shop.order("PO-MSG").number, "before": ["hold_remark"], "after": []}
     ]
+
+
+def test_a_decision_with_a_gift_is_reproduced_when_it_was_made_again(shop: Shop, tmp_path: Path) -> None:
+    gift = {"id": "g", "phase": "gift", "when": {"all": []}, "then": {"gift": [{"sku": "B", "quantity": 1}]}}
+    (tmp_path / "rules.json").write_bytes(draft(gift).replace(b'"draft"', b'"v1"'))
+    apply_values(shop.hub, {"ruleset": {"file": "rules.json"}}, tmp_path)
+    shop.take(order("PO-1"))
+    shop.take(order("PO-1", at=5, goods=(("A", 4),)))
+    told = replay_document(shop.hub, SAME, last=10)
+    assert (told["orders"], told["reproduced"], told["totals"]["gifts"]) == (1, 1, [1, 0])
 
 
 def test_the_difference_is_counted_with_money_and_examples(shop: Shop) -> None:
