@@ -39,7 +39,7 @@ def test_what_was_armed_stays_armed(empty_url: str) -> None:
         config = Config()
         config.set_main_option("script_location", str(Path(storage.database.__file__).parent / "migrations"))
         config.attributes["connection"] = tx
-        command.upgrade(config, "0003")
+        command.upgrade(config, "0004")
         put = "INSERT INTO rulesets VALUES (:id, :version, :state, :document, 'apply', 5, :armed_at)"
         rows = [("v0", "retired", 6), ("v1", "armed", 7), ("v2", "draft", None)]
         for number, (version, state, armed_at) in enumerate(rows, 1):
