@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -45,9 +46,14 @@ FLAGS = {
 }
 
 
+def changed(name: str, value: object) -> Candidate:
+    told: dict[str, Any] = {name: value}
+    return replace(ONE, **told)
+
+
 @pytest.mark.parametrize(("name", "code"), SAME)
 def test_the_first_thing_that_differs_names_the_refusal(name: str, code: str) -> None:
-    other = replace(ONE, **{name: ("x",) if name == "kinds" else "other"})
+    other = changed(name, ("x",) if name == "kinds" else "other")
     assert (find_difference(ONE, other), find_difference(ONE, ONE)) == (code, "")
     assert merge_text(ONE) != merge_text(other)
     assert find_difference(ONE, replace(other, kinds=("cold",))) == code
@@ -55,14 +61,14 @@ def test_the_first_thing_that_differs_names_the_refusal(name: str, code: str) ->
 
 @pytest.mark.parametrize(("name", "code"), FLAGS.items())
 def test_a_reason_to_ship_alone_is_told_by_name(name: str, code: str) -> None:
-    assert (find_obstacle(replace(ONE, **{name: True})), find_obstacle(ONE)) == (code, "")
+    assert (find_obstacle(changed(name, True)), find_obstacle(ONE)) == (code, "")
 
 
 @pytest.mark.parametrize(
     ("name", "code"), [("ready", "merge_not_ready"), ("paid", "merge_unpaid"), ("ruled", "merge_no_rule")]
 )
 def test_what_is_missing_is_told_by_name(name: str, code: str) -> None:
-    assert find_obstacle(replace(ONE, **{name: False})) == code
+    assert find_obstacle(changed(name, False)) == code
 
 
 # --- news --------------------------------------------------------------------------------------------------------------
