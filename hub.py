@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import signal
 import sys
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -68,7 +71,10 @@ def serve(
     host: str = "127.0.0.1",
     workers: Annotated[bool, typer.Option(help="also run the timed jobs in this process")] = True,
     docs: Annotated[bool, typer.Option(help="offer the API documentation at /docs")] = True,
-    jobs: Annotated[str, typer.Option(help="only these timed jobs, by comma: the others run elsewhere")] = "",
+    jobs: Annotated[str, typer.Option(help="only these timed jobs, by comma, or none: the others run elsewhere")] = "",
+    fd: Annotated[
+        int | None, typer.Option(help="serve on this inherited listening socket, which several processes may share")
+    ] = None,
 ) -> None:
     """One process: API, console, scheduler and workers."""
     import uvicorn
@@ -80,12 +86,17 @@ def serve(
     with _hub() as hub:
         site = create_app(hub, docs=docs)
         site.mount("/", create_console(hub))
-        runner = scheduler.start(hub, _names(jobs)) if workers else None
+        config = uvicorn.Config(
+            site, host=host, port=port, fd=fd, log_level="warning", access_log=False, server_header=False
+        )
+        # The server raises the signal once more when it has answered what it had: the work after it must still be done.
+        _on_stop(lambda: None)
+        idle = not workers or jobs.strip() == "none"
+        runner = scheduler.keep_only(hub) if idle else scheduler.start(hub, _names(jobs))
         try:
-            uvicorn.run(site, host=host, port=port, log_level="warning", access_log=False, server_header=False)
+            uvicorn.Server(config).run()
         finally:
-            if runner is not None:
-                runner.stop()
+            runner.stop()
 
 
 @app.command()
@@ -114,7 +125,8 @@ def work(
     jobs: Annotated[str, typer.Option(help="only these timed jobs, by comma: the others run elsewhere")] = "",
     as_json: Json = False,
 ) -> None:
-    """Run the timed jobs in this process; with --once until nothing is due."""
+    """Run the timed jobs: on PostgreSQL in turns with any number of other such processes, on SQLite all of them here; with
+    --once until nothing is due."""
     import scheduler
 
     with _hub() as hub:
@@ -123,12 +135,11 @@ def work(
                 done = scheduler.run_once(hub)
             _print(done, as_json)
             return
+        stop = threading.Event()
+        _on_stop(stop.set)
         runner = scheduler.start(hub, _names(jobs))
-        try:
-            while True:
-                time.sleep(3600)
-        except KeyboardInterrupt:
-            runner.stop()
+        stop.wait()
+        runner.stop()
 
 
 @app.command()
@@ -423,6 +434,12 @@ def _names(text: str) -> list[str]:
         if name not in known:
             raise ConfigError("job_unknown", f"there is no job {name}: {', '.join(known)}")
     return names
+
+
+def _on_stop(stop: Callable[[], object]) -> None:
+    """SIGTERM and Ctrl-C ask for an end instead of being one: what is claimed is finished or given back."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop())
 
 
 def _hub() -> _Opened:

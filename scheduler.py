@@ -1,7 +1,9 @@
 """The timed jobs and the process that fires them. Importing this starts nothing.
 
 A job is a function of the hub that does what is due and comes back; correctness never depends on how often or by whom it
-is called, because all work is rows and all claims are leases."""
+is called, because all work is rows and all claims are leases. On SQLite the timers run the jobs in this process; on
+PostgreSQL they only put due jobs into the table that the workers of all machines share (`pipeline.planning`,
+`pipeline.worker`)."""
 
 from __future__ import annotations
 
@@ -17,19 +19,23 @@ from apscheduler.executors.pool import ThreadPoolExecutor as Lanes
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from pipeline.absorb import absorb
-from pipeline.bootstrap import Hub
+from pipeline.bootstrap import Hub, keep_alive
 from pipeline.dispatch import Dispatcher
 from pipeline.housekeeping import keep_house
+from pipeline.planning import plan, tick_seconds
 from pipeline.pull import Puller
 from pipeline.settings import Settings
 from pipeline.settle import settle
 from pipeline.watch import watch_news, watch_stock
+from pipeline.worker import Worker, open_worker
 
 log = structlog.get_logger(__name__)
 
 _TICK = 0.05
 # Stages gather for a moment, so that what comes together shares statements and one commit.
 _STAGE = 0.15
+# A process that serves or works keeps its node number and the shared clock fresh.
+_ALIVE = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,16 +93,21 @@ JOBS = (
 
 @dataclass(slots=True)
 class Runner:
-    """A started scheduler with its pools."""
+    """A started scheduler with its pools, or with its worker where many machines share the work."""
 
     hub: Hub
     timers: BackgroundScheduler
-    pools: Pools
+    pools: Pools | None
+    worker: Worker | None = None
 
     def stop(self) -> None:
-        """Let running jobs and sendings finish and be settled, then stop."""
+        """Let running jobs and sendings finish and be settled, give back what has not begun, then stop."""
+        self.hub.stopping.set()
         self.timers.shutdown(wait=True)
-        close_pools(self.pools)
+        if self.worker is not None:
+            self.worker.stop()
+        if self.pools is not None:
+            close_pools(self.pools)
 
 
 def open_pools(hub: Hub) -> Pools:
@@ -113,35 +124,55 @@ def open_pools(hub: Hub) -> Pools:
 
 
 def close_pools(pools: Pools) -> None:
-    """Let network calls under way finish and settle them."""
+    """Let network calls under way finish and settle them; what has not begun is given back."""
+    pools.dispatcher.land()
     for pool in (pools.askers, pools.readers, pools.senders):
         pool.shutdown(wait=True)
-    pools.dispatcher.land()
 
 
-def start(hub: Hub, names: Collection[str] = ()) -> Runner:
-    """Fire the named jobs of the table (all of them by default) in this process until `stop`."""
-    pools = open_pools(hub)
+def start(hub: Hub, names: Collection[str] = (), *, alone: bool = False) -> Runner:
+    """Do the named jobs of the table (all of them by default) in this process until `stop`. On PostgreSQL it takes turns with
+    every other process that does, unless `alone`: then this one must be the only one."""
     # Orders are short-lived trees without cycles: collecting the whole heap every few hundred of them costs a quarter of the time.
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
     # A tick that finds the one before still at work is normal, not news.
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
-    timers = BackgroundScheduler(executors={"default": Lanes(len(JOBS))}, timezone="UTC")
+    timers = BackgroundScheduler(executors={"default": Lanes(len(JOBS) + 2)}, timezone="UTC")
+    _every(timers, "alive", _ALIVE, keep_alive, hub)
+    if hub.shared and not alone:
+        worker = open_worker(hub, names)
+        _every(timers, "plan", tick_seconds(hub), plan, hub)
+        worker.start()
+        timers.start()
+        return Runner(hub, timers, None, worker)
+    pools = open_pools(hub)
     for job in (job for job in JOBS if not names or job.name in names):
-        timers.add_job(
-            _guarded,
-            "interval",
-            args=(job, hub, pools),
-            seconds=job.every(hub.settings),
-            id=job.name,
-            name=job.name,
-            max_instances=1,
-            coalesce=True,
-            misfire_grace_time=None,
-        )
+        _every(timers, job.name, job.every(hub.settings), job.run, hub, pools)
     timers.start()
     return Runner(hub, timers, pools)
+
+
+def keep_only(hub: Hub) -> Runner:
+    """No jobs: this process only keeps its node number and its clock."""
+    timers = BackgroundScheduler(executors={"default": Lanes(1)}, timezone="UTC")
+    _every(timers, "alive", _ALIVE, keep_alive, hub)
+    timers.start()
+    return Runner(hub, timers, None)
+
+
+def _every(timers: BackgroundScheduler, name: str, seconds: float, run: Callable[..., object], *given: object) -> None:
+    timers.add_job(
+        _guarded,
+        "interval",
+        args=(name, run, *given),
+        seconds=seconds,
+        id=name,
+        name=name,
+        max_instances=1,
+        coalesce=True,
+        misfire_grace_time=None,
+    )
 
 
 def run_once(hub: Hub, *, seconds: float = 600.0) -> dict[str, int]:
@@ -165,8 +196,8 @@ def run_once(hub: Hub, *, seconds: float = 600.0) -> dict[str, int]:
         close_pools(pools)
 
 
-def _guarded(job: Job, hub: Hub, pools: Pools) -> None:
+def _guarded(name: str, run: Callable[..., object], *given: object) -> None:
     try:
-        job.run(hub, pools)
+        run(*given)
     except Exception as error:  # noqa: BLE001 - the next tick tries again; a timer must not die
-        log.error("job_failed", job=job.name, error=type(error).__name__, code=getattr(error, "code", ""))
+        log.error("job_failed", job=name, error=type(error).__name__, code=getattr(error, "code", ""))

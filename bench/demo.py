@@ -17,6 +17,7 @@ import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import uvicorn
@@ -86,20 +87,21 @@ def run_demo(
         return report
 
 
-def configure(hub: Hub, box: Running) -> None:
-    """Two shops, the sandbox's warehouses, its catalogue as listings and stock."""
+def configure(hub: Hub, box: Running, urls: Mapping[str, str] = MappingProxyType({})) -> None:
+    """Two shops, the sandbox's warehouses, its catalogue as listings and stock. `urls`: other addresses, by the names of the
+    channels and the codes of the warehouses."""
     rows = get(box, "catalog")["rows"]
     apply_values(
         hub,
         {
-            "warehouses": [warehouse(box, w) for w in box.qimen["warehouses"]],
+            "warehouses": [warehouse(box, w, urls.get(w["code"], box.qimen["url"])) for w in box.qimen["warehouses"]],
             "accounts": [
                 {
                     "name": ACCOUNTS["taobao"],
                     "channel": "taobao",
                     "options": {"look_back_seconds": 15},
                     "settings": {
-                        "base_url": box.taobao["url"],
+                        "base_url": urls.get("taobao", box.taobao["url"]),
                         "app_key": box.taobao["app_key"],
                         "app_secret": box.taobao["app_secret"],
                         "session": box.taobao["session"],
@@ -112,7 +114,7 @@ def configure(hub: Hub, box: Running) -> None:
                     "channel": "shopify",
                     "options": {"look_back_seconds": 15},
                     "settings": {
-                        "base_url": box.shopify["url"],
+                        "base_url": urls.get("shopify", box.shopify["url"]),
                         "token": box.shopify["token"],
                         "webhook_secret": box.shopify["webhook_secret"],
                         "page_size": 100,
@@ -227,13 +229,13 @@ def introduction(box: Running, port: int) -> dict[str, Any]:
     }
 
 
-def warehouse(box: Running, told: Mapping[str, Any]) -> dict[str, Any]:
+def warehouse(box: Running, told: Mapping[str, Any], url: str = "") -> dict[str, Any]:
     """A warehouse of the sandbox as the hub is told of it."""
     return {
         "name": told["code"].lower(),
         "kind": "qimen",
         "settings": {
-            "base_url": box.qimen["url"],
+            "base_url": url or box.qimen["url"],
             "app_key": box.qimen["app_key"],
             "secret": box.qimen["secret"],
             "customer_id": box.qimen["customer_id"],

@@ -39,7 +39,7 @@ class Session:
     (external id, version, source time of the version) are stored already and settled, so that a list hit need not be
     read in detail again. `memory` holds what a channel keeps between two calls of this process and nowhere else (a
     login's token); it is never shown and never stored. `takes` are the kinds of documents the hub absorbs: a channel
-    yields no others."""
+    yields no others. `at_once`: how many calls a channel may make side by side."""
 
     account: str
     settings: Any
@@ -49,6 +49,7 @@ class Session:
     known: Callable[[Sequence[tuple[str, str, datetime]]], frozenset[str]] = lambda versions: frozenset()
     memory: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
     takes: frozenset[str] = frozenset({"order"})
+    at_once: int = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -254,7 +254,7 @@ def _details(session: Session, wanted: Mapping[str, str]) -> tuple[tuple[Documen
         except HubError as error:
             return error
 
-    with ThreadPoolExecutor(min(_READERS, len(wanted)), thread_name_prefix="taobao") as pool:
+    with ThreadPoolExecutor(min(_READERS, session.at_once, len(wanted)), thread_name_prefix="taobao") as pool:
         results = list(pool.map(read, wanted.items()))
     documents = tuple(result for result in results if isinstance(result, Document))
     return documents, next((result for result in results if isinstance(result, HubError)), None)

@@ -22,7 +22,7 @@ from functools import lru_cache
 from threading import Lock
 from typing import Literal
 
-from .errors import ConfigError, RefusedError
+from .errors import ConfigError, RefusedError, RetryableError
 
 Style = Literal["grouped", "plain", "digits"]
 
@@ -38,10 +38,11 @@ class IdMaker:
     """Makes ids that only grow. `node` (0…1023) must be used by one process at a time; `clock_ms` is Unix
     milliseconds. When the clock steps back, or 4096 ids of one millisecond are used up, it goes on from the last id
     and borrows from the future, so the peak is 4.096 million ids a second. `after` is the highest id this node made
-    before: give it at start where the clock may have stepped back in between. Thread-safe. Raises ConfigError `node`
-    or `clock`."""
+    before: give it at start where the clock may have stepped back in between. `until_ms`: the node is this process's until
+    then (Unix milliseconds); no id tells a later time, so that leases of one node that do not overlap never make the same
+    id. Thread-safe. Raises ConfigError `node` or `clock`."""
 
-    def __init__(self, node: int, clock_ms: Callable[[], int], *, after: int = 0) -> None:
+    def __init__(self, node: int, clock_ms: Callable[[], int], *, after: int = 0, until_ms: int | None = None) -> None:
         if not 0 <= node < _NODES:
             raise ConfigError("node", f"a node is 0…{_NODES - 1}, not {node}")
         self._node = node << 12
@@ -49,9 +50,22 @@ class IdMaker:
         # A tick is milliseconds × 4096 + counter: the id without its node.
         self._last = (after >> 22) * _COUNTERS + after % _COUNTERS
         self._lock = Lock()
+        self._end = _LAST_TICK
+        if until_ms is not None:
+            self.extend(until_ms)
+
+    @property
+    def last_ms(self) -> int:
+        """The time of the last id, or of the one to go on from (Unix milliseconds)."""
+        return self._last // _COUNTERS + _EPOCH_MS
+
+    def extend(self, until_ms: int) -> None:
+        """The node is this process's until then."""
+        self._end = min(_LAST_TICK, (until_ms - _EPOCH_MS) * _COUNTERS)
 
     def take(self, n: int) -> list[int]:
-        """`n` new ids, ascending. Raises ConfigError `clock` when the clock is before 2020 or after 2089."""
+        """`n` new ids, ascending. Raises ConfigError `clock` when the clock is before 2020 or after 2089, RetryableError
+        `node_lost` when the node's lease has run out."""
         if n < 1:
             return []
         now = (self._clock_ms() - _EPOCH_MS) * _COUNTERS
@@ -60,6 +74,8 @@ class IdMaker:
             end = tick + n
             if now < 0 or end > _LAST_TICK:
                 raise ConfigError("clock", "ids hold the years 2020 to 2089")
+            if end > self._end:
+                raise RetryableError("node_lost", "the lease of this process's node number has run out")
             self._last = end - 1
         ids: list[int] = []
         while tick < end:

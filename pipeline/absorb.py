@@ -50,10 +50,10 @@ class _Read:
     owners: Mapping[str, set[int]] = field(default_factory=dict)
 
 
-def absorb(hub: Hub, *, limit: int | None = None) -> int:
-    """Absorb documents that wait, one batch; returns how many came to an end."""
+def absorb(hub: Hub, *, limit: int | None = None, part: tuple[int, int] = (0, 1)) -> int:
+    """Absorb documents that wait (of one part of the inbox), one batch; returns how many came to an end."""
     with hub.read() as tx:
-        ids = due_documents(tx, limit or hub.settings.batch)
+        ids = due_documents(tx, limit or hub.settings.batch, part)
     return _absorb(hub, ids) if ids else 0
 
 

@@ -10,7 +10,7 @@ import os
 import platform
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -18,17 +18,22 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine
 
-from domain.numbers import IdMaker
+from domain.numbers import IdMaker, made_at
 from storage.database import is_sqlite, migrate, open_engine, reading
-from storage.nodes import claim_node, free_node, keep_node, newest_id
+from storage.jobs import Wanted, hasten, wake_jobs
+from storage.nodes import claim_node, free_node, keep_node, lease_end, newest_id
 from storage.times import micros
 from storage.vault import Vault, load_vault
 from wire.breaker import BreakerRule
-from wire.client import Client
+from wire.client import Client, Limits
 
+from .clock import SharedClock
+from .gather import Gather
 from .settings import Settings
 
 _NODE_LEASE = 3_600_000_000
+_WAKES_GATHER = 0.01  # seconds
+_LONGEST_CALL = 30.0
 _inside = threading.local()
 
 
@@ -47,12 +52,21 @@ class Hub:
     node: int
     holder: str
     memory: dict[str, Any] = field(default_factory=dict)
+    stopping: threading.Event = field(default_factory=threading.Event)
     _reader: Engine = field(init=False, repr=False)
     _writer: Any = field(init=False, repr=False)
+    _waker: Gather[Sequence[Wanted], None] | None = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        alone = is_sqlite(self.engine)
         self._reader = reading(self.engine)
-        self._writer = _Turnstile(self.engine.url.database) if is_sqlite(self.engine) else nullcontext()
+        self._writer = _Turnstile(self.engine.url.database) if alone else nullcontext()
+        self._waker = None if alone else Gather(self._call_workers, name="wakes", wait=_WAKES_GATHER)
+
+    @property
+    def shared(self) -> bool:
+        """Whether other machines may work on the same database."""
+        return self._waker is not None
 
     def now(self) -> int:
         """The time in microseconds."""
@@ -61,8 +75,33 @@ class Hub:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """One transaction that may write."""
-        with self._writer, self.engine.begin() as tx, _marked():
-            yield tx
+        wakes: list[Wanted] = []
+        before, _inside.wakes = getattr(_inside, "wakes", None), wakes
+        try:
+            with self._writer, self.engine.begin() as tx, _marked():
+                yield tx
+        finally:
+            _inside.wakes = before
+        self.wake(wakes)
+
+    def wake(self, wanted: Iterable[Wanted]) -> None:
+        """Ask the workers of all machines to do these jobs now; inside a transaction, once it is committed. Best effort: what
+        is to be done stands in rows, and the next tick finds it."""
+        jobs = list(wanted)
+        if self._waker is None or not jobs:
+            return
+        waiting: list[Wanted] | None = getattr(_inside, "wakes", None)
+        if waiting is not None:
+            waiting.extend(jobs)
+        else:
+            self._waker.submit(jobs)
+
+    def _call_workers(self, groups: Sequence[Sequence[Wanted]]) -> list[Exception | None]:
+        # A transaction of its own: a NOTIFY inside the one that did the work would make all committing writers wait in line.
+        with self.engine.begin() as tx:
+            hasten(tx)
+            wake_jobs(tx, [each for group in groups for each in group], self.now())
+        return [None] * len(groups)
 
     def leave(self) -> None:
         """Give back what waiting for a turn needs."""
@@ -124,32 +163,45 @@ def outside() -> None:
 
 def open_hub(settings: Settings, *, clock: Callable[[], datetime] | None = None, migrated: bool = False) -> Hub:
     """Open everything; the schema is brought up to date first unless `migrated`. ConfigError says what is wrong."""
-    clock = clock or (lambda: datetime.now(UTC))
+    shared = SharedClock()
+    clock = clock or (shared if settings.url.startswith("postgresql") else lambda: datetime.now(UTC))
     settings.data_folder.mkdir(parents=True, exist_ok=True)
     key_file = settings.key_file or settings.data_folder / "keys"
     vault = load_vault(key_file, settings.key)
     if not migrated:
         migrate(settings.url)
-    engine = open_engine(settings.url, pool=settings.senders + 16)
+    engine = open_engine(settings.url, pool=settings.senders + settings.jobs + 16, patience=settings.lease_seconds / 2)
     holder = f"{platform.node()}:{os.getpid()}:{time.monotonic_ns()}"
     try:
+        shared.set(engine)
         with engine.begin() as tx:
-            node = claim_node(tx, holder, now=micros(clock()), lease=_NODE_LEASE)
-            newest = newest_id(tx)
+            node, ids = _claim_ids(tx, holder, clock)
     except BaseException:
         engine.dispose()
         raise
+    # A call ends inside the claim it was made under, whatever the claim's length.
+    limits = Limits(total=min(_LONGEST_CALL, settings.lease_seconds / 2))
     return Hub(
         settings=settings,
         engine=engine,
         vault=vault,
-        ids=IdMaker(node, lambda: micros(clock()) // 1000, after=newest),
-        client=Client(breaker=_breaker(settings)),
-        private_client=Client(allow_private=True, breaker=_breaker(settings)),
+        ids=ids,
+        client=Client(breaker=_breaker(settings), limits=limits),
+        private_client=Client(allow_private=True, breaker=_breaker(settings), limits=limits),
         clock=clock,
         node=node,
         holder=holder,
     )
+
+
+def _claim_ids(tx: Connection, holder: str, clock: Callable[[], datetime]) -> tuple[int, IdMaker]:
+    """A node number and the ids made with it: only such as tell a time within its lease. Where the clock was set back they go
+    on from the newest id, and so does the lease."""
+    now, newest = micros(clock()), newest_id(tx)
+    ahead = max(0, micros(made_at(newest)) - now)
+    node = claim_node(tx, holder, now=now, lease=ahead + _NODE_LEASE)
+    until = lease_end(tx, node) // 1000
+    return node, IdMaker(node, lambda: micros(clock()) // 1000, after=newest, until_ms=until)
 
 
 def _breaker(settings: Settings) -> BreakerRule:
@@ -160,20 +212,28 @@ def _breaker(settings: Settings) -> BreakerRule:
 
 
 def keep_alive(hub: Hub) -> None:
-    """Prolong this process's node number. One that slept longer than its lease may have lost it: it takes another, so that
-    no two processes ever make the same id."""
+    """Prolong this process's node number and look at the shared clock. One that slept longer than its lease may have lost the
+    number: it makes no id any more, and takes another number here."""
+    if isinstance(hub.clock, SharedClock):
+        hub.clock.set(hub.engine)
+    now = hub.now()
+    ahead = max(0, hub.ids.last_ms * 1000 - now)
+    fresh: tuple[int, IdMaker] | None = None
     with hub.write() as tx:
-        if not keep_node(tx, hub.node, hub.holder, now=hub.now(), lease=_NODE_LEASE):
-            hub.node = claim_node(tx, hub.holder, now=hub.now(), lease=_NODE_LEASE)
-            clock = hub.clock
-            hub.ids = IdMaker(hub.node, lambda: micros(clock()) // 1000, after=newest_id(tx))
+        if not keep_node(tx, hub.node, hub.holder, now=now, lease=ahead + _NODE_LEASE):
+            fresh = _claim_ids(tx, hub.holder, hub.clock)
+    if fresh is None:
+        hub.ids.extend((now + ahead + _NODE_LEASE) // 1000)
+    else:
+        hub.node, hub.ids = fresh
 
 
 def close_hub(hub: Hub) -> None:
     """Give the node number back and close connections. Safe to skip: leases run out."""
     try:
         with hub.write() as tx:
-            free_node(tx, hub.node, hub.holder, now=hub.now())
+            # Not before the last id's millisecond is over: whoever has the number next makes none of the same time.
+            free_node(tx, hub.node, hub.holder, now=max(hub.now(), hub.ids.last_ms * 1000) + 1000)
     finally:
         hub.client.close()
         hub.private_client.close()

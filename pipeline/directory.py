@@ -25,6 +25,7 @@ from storage.vault import Vault
 
 from .bootstrap import Hub
 from .config_form import read_minute
+from .lanes import calls_of
 
 _RECENT = 1.0
 # Three days, as platforms give for ordinary goods; fast-moving and special offers are classes of their own.
@@ -82,6 +83,7 @@ class Target:
     state: str
     info: WarehouseInfo
     stamp: int
+    calls: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,14 @@ class Directory:
     targets: Mapping[int, Target]
     ruleset: Ruleset
     asks: RulesetAsks
+
+    def calls(self, kind: str, row_id: int, default: int) -> int:
+        """How many calls at once an `account` or a `warehouse` gets from all machines together."""
+        if kind == "account":
+            account = self.accounts.get(row_id)
+            return calls_of(account.options.get("max_calls") if account else None, default)
+        target = self.targets.get(row_id)
+        return calls_of(target.calls if target else None, default)
 
     def account(self, name: str) -> Account:
         for account in self.accounts.values():
@@ -244,4 +254,5 @@ def _target(row: Mapping[str, Any]) -> Target:
             suppliers=tuple(info["suppliers"]) if info.get("suppliers") is not None else None,
         ),
         stamp=row["updated_at"],
+        calls=info.get("max_calls"),
     )

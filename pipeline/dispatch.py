@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Literal, TypeVar
 
+from sqlalchemy import exc
+
 from connectors._channel import Document
 from domain.errors import ConfigError, HubError, RefusedError, RetryableError, UnknownOutcomeError
 from domain.merging import Group
@@ -22,21 +24,27 @@ from storage.merges import member_states
 from storage.outbox import claim_outbox, push_states, still_claimed
 from storage.rows import Row
 from storage.times import span
+from wire.permit import permitted
 
 from .bootstrap import Hub, outside
+from .clock import counted
 from .directory import Directory, read_directory
 from .dossier import Dossier, load_dossiers
 from .merging import gather
 from .messages import build_confirmation, build_merged_shipment, build_shipment
 from .sessions import channel_session, warehouse_session
 
-LEASE = timedelta(seconds=60)
-_SAFE = timedelta(seconds=25)  # a send may take 30 s: it must start early enough to end inside the lease
+# Of a claim's length: a send must start within the first part and may take half of it (30 of 60 s), so it ends inside the claim.
+_SAFE = 25 / 60
 _YOUNG = timedelta(seconds=2)
 _SLOW = timedelta(seconds=1)
 _LOOKS = 2
 _GATHER = 0.04  # seconds
 _AHEAD = 8  # jobs claimed per sender, so that a turn's commit serves many
+
+# While the database is away a stopping process tries to settle again, so many times, so many seconds apart.
+_LANDINGS = 20
+_LANDING_PAUSE = 0.5
 
 _STOPPED = frozenset({"cancelling", "cancelled"})
 _SENDABLE = frozenset({"ready", "pushing"})
@@ -102,29 +110,67 @@ Settle = Callable[[Hub, Sequence[Outcome]], None]
 @dataclass(slots=True)
 class Dispatcher:
     """Sendings under way. A turn never waits for the network: it settles what has come back, in one commit, and claims what
-    there is room for. One target never holds more than half of the senders, so one that hangs does not stop the others."""
+    there is room for. One target never holds more than half of the senders, so one that hangs does not stop the others.
+
+    `only` sends to one target, `width` calls at once; nothing goes out while `permit` says no."""
 
     hub: Hub
     settle: Settle
     pool: ThreadPoolExecutor
     flying: dict[Future[list[Outcome]], list[Job]] = field(default_factory=dict)
+    only: int | None = None
+    width: int = 0
+    permit: Callable[[], bool] = lambda: True
 
-    def turn(self) -> int:
-        """Settle and claim once; returns how many rows came back or went out."""
-        finished = [future for future in self.flying if future.done()]
-        for future in finished:
-            del self.flying[future]
-        self.settle(self.hub, [outcome for future in finished for outcome in future.result()])
-        calls = build_calls(self.hub, self._claim())
+    def turn(self, *, more: bool = True) -> int:
+        """Settle and claim once (only settle unless `more`); returns how many rows came back or went out."""
+        finished = self._settle()
+        open_to_more = more and not self.hub.stopping.is_set() and self.permit()
+        calls = build_calls(self.hub, self._claim()) if open_to_more else []
         for jobs in calls:
-            self.flying[self.pool.submit(send, self.hub, jobs)] = jobs
-        return len(finished) + len(calls)
+            self.flying[self.pool.submit(self._send, jobs)] = jobs
+        return finished + len(calls)
 
     def land(self) -> None:
-        """Settle what has come back and claim nothing more: the way to stop."""
-        landed = [outcome for future in self.flying if future.done() for outcome in future.result()]
-        self.flying.clear()
-        self.settle(self.hub, landed)
+        """The way to stop: what is on the wire is awaited and settled, what has not begun is given back unsent."""
+        unsent = [
+            Outcome(row=job.row, end=_again(job.row), code="given_back")
+            for future, jobs in self.flying.items()
+            if future.cancel()
+            for job in jobs
+        ]
+        wait(self.flying)
+        for left in reversed(range(_LANDINGS)):
+            try:
+                self._settle(unsent)
+                return
+            except (exc.OperationalError, exc.InterfaceError):
+                if not left:
+                    raise
+                time.sleep(_LANDING_PAUSE)
+
+    def _send(self, jobs: Sequence[Job]) -> list[Outcome]:
+        with permitted(self.permit):
+            return send(self.hub, jobs)
+
+    def _settle(self, more: Sequence[Outcome] = ()) -> int:
+        """Settle what has come back; returns how many. While the database is away nothing is forgotten: a sending whose
+        outcome is known must not become one that may have happened."""
+        finished = [future for future in self.flying if future.done()]
+        outcomes = [outcome for future in finished if not future.cancelled() for outcome in future.result()]
+        try:
+            self.settle(self.hub, [*outcomes, *more])
+        except (exc.OperationalError, exc.InterfaceError):
+            raise
+        except BaseException:
+            self._forget(finished)
+            raise
+        self._forget(finished)
+        return len(finished)
+
+    def _forget(self, futures: Sequence[Future[list[Outcome]]]) -> None:
+        for future in futures:
+            del self.flying[future]
 
     def wait(self, seconds: float) -> None:
         """Wait until something has come back, or so long; then a moment for what comes close behind, to share its commit."""
@@ -133,10 +179,12 @@ class Dispatcher:
             wait(self.flying, timeout=_GATHER)
 
     def _claim(self) -> list[Job]:
-        senders = self.hub.settings.senders
+        senders = self.width or self.hub.settings.senders
         room = senders * _AHEAD - sum(map(len, self.flying.values()))
         if room < senders:
             return []
+        if self.only is not None:
+            return claim(self.hub, room, only=self.only)
         slow = Counter(
             jobs[0].row["target_id"]
             for jobs in self.flying.values()
@@ -157,16 +205,17 @@ def dispatch(hub: Hub, settle: Settle, *, pool: ThreadPoolExecutor) -> int:
         dispatcher.wait(1.0)
 
 
-def claim(hub: Hub, limit: int, skip: Sequence[int] = ()) -> list[Job]:
-    """Take work whose time has come, in one short transaction, and load what is to be sent. Targets in `skip`, and stopped
-    ones, are left alone."""
-    now, mono = hub.now(), time.monotonic()
+def claim(hub: Hub, limit: int, skip: Sequence[int] = (), *, only: int | None = None) -> list[Job]:
+    """Take work whose time has come (of one target, if `only` names it), in one short transaction, and load what is to be
+    sent. Targets in `skip`, and stopped ones, are left alone."""
+    now, mono = hub.now(), counted()
     (token,) = hub.ids.take(1)
     with hub.write() as tx:
         directory = read_directory(hub, tx)
         stopped = [x.id for x in directory.targets.values() if x.state != "active" or not x.enabled]
         stopped += [x.id for x in directory.accounts.values() if x.state != "active" or not x.enabled]
-        rows = claim_outbox(tx, now=now, lease=span(LEASE), token=token, limit=limit, targets=[*stopped, *skip])
+        left_alone, lease = [*stopped, *skip], span(hub.settings.lease)
+        rows = claim_outbox(tx, now=now, lease=lease, token=token, limit=limit, targets=left_alone, only=only)
         rows = gather(hub, tx, rows, now=now)
         mark_pushing(tx, [part for row in rows if row["kind"] == "push" for part in _parts_of(row)], now=now)
     if not rows:
@@ -221,13 +270,16 @@ def _batch(hub: Hub, job: Job) -> int:
 def send(hub: Hub, jobs: Sequence[Job]) -> list[Outcome]:
     """Have one effect, or the pushes of one call. A row without an outcome is not ours any more, somebody else settles it."""
     outside()
-    if any(_age(hub, job) > span(_SAFE) for job in jobs):
+    lease = span(hub.settings.lease)
+    if any(_age(hub, job) > lease * _SAFE for job in jobs):
         # Given back: nothing was sent.
         return [Outcome(row=job.row, end=_again(job.row), code="claim_too_old") for job in jobs]
     ours = [job for job in jobs if _ours(hub, job)]
-    if len(ours) > 1:
-        return _told_for_all(ours, lambda: _push_many(hub, ours))
-    return [outcome for job in ours for outcome in _told_for_all([job], lambda: _one(hub, ours[0]))]
+    # Asked by the socket before every write: a process frozen after all the looks still says nothing when it wakes.
+    with permitted(lambda: all(_age(hub, job) < lease for job in ours)):
+        if len(ours) > 1:
+            return _told_for_all(ours, lambda: _push_many(hub, ours))
+        return [outcome for job in ours for outcome in _told_for_all([job], lambda: _one(hub, ours[0]))]
 
 
 def _one(hub: Hub, job: Job) -> list[Outcome]:
@@ -266,7 +318,7 @@ def _ours(hub: Hub, job: Job) -> bool:
 
 
 def _age(hub: Hub, job: Job) -> int:
-    return max(hub.now() - job.claimed_at, round((time.monotonic() - job.claimed_mono) * 1_000_000))
+    return max(hub.now() - job.claimed_at, round((counted() - job.claimed_mono) * 1_000_000))
 
 
 def _wanted(hub: Hub, rows: Sequence[Row]) -> dict[int, str]:

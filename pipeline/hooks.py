@@ -19,6 +19,7 @@ from storage.hints import put_hints
 from .bootstrap import Hub
 from .directory import Account, Target, recent_directory
 from .gather import Gather
+from .lanes import pull_job
 from .sessions import channel_session, warehouse_session
 from .trouble import read_trouble
 from .watch import take_callback, warehouse_of
@@ -138,6 +139,8 @@ def _store(hub: Hub, told: Sequence[_Delivery]) -> list[bool]:
         for account_id, ids in sorted(named.items()):
             put_hints(tx, account_id, sorted(ids), due_at=now)
         set_due(tx, sorted(named), now, gap=_HINT_GAP)
+        directory, calls = recent_directory(hub), hub.settings.calls
+        hub.wake(pull_job(each, "poll", directory.calls("account", each, calls)) for each in sorted(named))
         return new
 
 

@@ -26,10 +26,13 @@ from storage.hints import delete_hints, list_due_hints, postpone_hints
 from storage.inbox import Arrival, put_arrivals
 from storage.rows import Row
 from storage.times import micros, moment, span
+from wire.permit import permitted
 from wire.retry import next_attempt_at
 
 from .bootstrap import Hub, outside
+from .clock import counted
 from .directory import Account, read_directory
+from .lanes import absorb_jobs
 from .sessions import channel_session, remember_read
 from .workspace import exception_row, open_workspace
 
@@ -52,13 +55,25 @@ _STREAMS = {
 _SETTLED_AFTER = timedelta(seconds=3)
 
 
+def _lease(hub: Hub) -> int:
+    return min(span(LEASE), span(hub.settings.lease))
+
+
 def pull_due(
-    hub: Hub, *, pool: ThreadPoolExecutor | None = None, account_id: int | None = None, limit: int = 32
+    hub: Hub,
+    *,
+    pool: ThreadPoolExecutor | None = None,
+    account_id: int | None = None,
+    stream: str = "",
+    limit: int = 32,
 ) -> int:
-    """Read every stream that is due (or one account's poll, now); returns how many documents were new."""
+    """Read every stream that is due (or one account's poll, now; with `stream` that one, if it is due); returns how many
+    documents were new."""
     (token,) = hub.ids.take(1)
     with hub.write() as tx:
-        rows = claim_cursors(tx, now=hub.now(), lease=span(LEASE), token=token, limit=limit, account_id=account_id)
+        rows = claim_cursors(
+            tx, now=hub.now(), lease=_lease(hub), token=token, limit=limit, account_id=account_id, stream=stream
+        )
         directory = read_directory(hub, tx)
     work = [(directory.accounts[row["account_id"]], row) for row in rows]
     if pool is None or len(work) < 2:
@@ -85,7 +100,7 @@ class Puller:
             return new
         (token,) = self.hub.ids.take(1)
         with self.hub.write() as tx:
-            rows = claim_cursors(tx, now=self.hub.now(), lease=span(LEASE), token=token, limit=room)
+            rows = claim_cursors(tx, now=self.hub.now(), lease=_lease(self.hub), token=token, limit=room)
             directory = read_directory(self.hub, tx)
         for row in rows:
             self.flying.add(self.pool.submit(pull_stream, self.hub, directory.accounts[row["account_id"]], row))
@@ -105,6 +120,9 @@ def pull_stream(hub: Hub, account: Account, cursor: Row) -> int:
             if cursor["stream"] == "poll":
                 new += _read_hints(hub, account, seen, began)
     except _LostError:
+        return 0
+    except _StoppingError:
+        _gave_back(hub, cursor)
         return 0
     except HubError as error:
         _failed(hub, account, cursor, error)
@@ -132,6 +150,7 @@ def store_documents(hub: Hub, account_id: int, documents: Sequence[Document], cu
     ]
     with hub.write() as tx:
         stored = put_arrivals(tx, hub.vault, hub.ids.take, arrivals, hub.now())
+        hub.wake(absorb_jobs(stored.values()))
         if cursor is not None and not save_cursor(tx, cursor):
             raise _LostError
     return len(stored)
@@ -147,21 +166,32 @@ class _LostError(Exception):
     """Another reader has taken the stream over: nothing of ours may be written."""
 
 
+class _StoppingError(Exception):
+    """This process is to end: what is read is stored, the rest is another reader's."""
+
+
 @contextmanager
 def _beating(hub: Hub, cursor: Row) -> Iterator[None]:
-    """Prolong the claim while one page takes its time."""
+    """Prolong the claim while one page takes its time. A reader whose claim ran out (its process was frozen, its database
+    away) asks nothing more."""
     done, claim = threading.Event(), {name: cursor[name] for name in ("account_id", "stream", "token")}
+    lease = _lease(hub)
+    ends = [counted() + lease / 1_000_000]
 
     def beat() -> None:
-        while not done.wait(BEAT.total_seconds()):
+        while not done.wait(min(BEAT.total_seconds(), lease / 6_000_000)):
             # A beat that the database misses is followed by the next one.
+            began = counted()
             with suppress(exc.SQLAlchemyError), hub.write() as tx:
-                if not keep_cursor(tx, claim, now=hub.now(), lease=span(LEASE)):
+                if not keep_cursor(tx, claim, now=hub.now(), lease=lease):
+                    ends[0] = 0.0
                     return
+                ends[0] = began + lease / 1_000_000
 
     threading.Thread(target=beat, daemon=True, name="lease").start()
     try:
-        yield
+        with permitted(lambda: counted() < ends[0]):
+            yield
     finally:
         done.set()
 
@@ -180,7 +210,7 @@ def _read_pages(hub: Hub, account: Account, cursor: Row) -> tuple[int, set[str]]
     cursor |= {"window_start": micros(since.start), "window_end": micros(since.end)}
     new, seen, asked = 0, set[str](), hub.now()
     for page in pull(session, since):
-        moved = cursor | {"page": page.next, "lease_until": hub.now() + span(LEASE)}
+        moved = cursor | {"page": page.next, "lease_until": hub.now() + _lease(hub)}
         if page.seen_to is not None and cursor["stream"] == "poll":
             reached = micros(min(page.seen_to, hub.clock() + AHEAD))
             moved["watermark"] = max(cursor["watermark"], reached)
@@ -190,6 +220,8 @@ def _read_pages(hub: Hub, account: Account, cursor: Row) -> tuple[int, set[str]]
         remember_read(hub, account.id, page.documents, asked)
         asked = hub.now()
         outside()
+        if hub.stopping.is_set() and page.next:
+            raise _StoppingError
     return new, seen
 
 
@@ -270,6 +302,11 @@ def _finished(hub: Hub, account: Account, cursor: Row) -> None:
         if save_cursor(tx, cursor) and failed:
             how = "the source is read to its end again"
             resolve_code(tx, _subject(account, cursor), _FAILING, now=now, by="hub", how=how)
+
+
+def _gave_back(hub: Hub, cursor: Row) -> None:
+    with hub.write() as tx:
+        save_cursor(tx, cursor | {"lease_until": 0})
 
 
 def _failed(hub: Hub, account: Account, cursor: Row, error: HubError) -> None:

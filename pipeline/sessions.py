@@ -25,9 +25,11 @@ from wire.budget import Budget
 
 from .bootstrap import Hub
 from .directory import Account, Target
+from .lanes import calls_of, share_of
 
 _PLENTY = 1_000_000.0
 _MOST_READ = 100_000
+_ALONE = 8
 
 
 def channel_session(
@@ -50,6 +52,7 @@ def channel_session(
         clock=hub.clock,
         known=known,
         memory=hub.memory.setdefault(f"channel:{account.id}:{account.stamp}", {}),
+        at_once=share_of(calls_of(account.options.get("max_calls"), hub.settings.calls)) if hub.shared else _ALONE,
     )
 
 

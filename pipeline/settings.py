@@ -22,6 +22,9 @@ _NAMES = {
     "HUB_RETRY_SCALE": "retry_scale",
     "HUB_BATCH": "batch",
     "HUB_SENDERS": "senders",
+    "HUB_CALLS": "calls",
+    "HUB_JOBS": "jobs",
+    "HUB_LEASE_SECONDS": "lease_seconds",
     "HUB_DELAY_SECONDS": "delay_seconds",
     "HUB_CONSOLE_OPEN": "console_open",
     "HUB_STOCK_SECONDS": "stock_seconds",
@@ -33,7 +36,9 @@ _NAMES = {
 class Settings(BaseModel):
     """What an operator may set. Seconds are real seconds; `retry_scale` multiplies every retry delay of ours (never a
     peer's Retry-After); `delay_seconds` is the window in which a released order may still be cancelled cheaply;
-    `stale_seconds` is the age from which a warehouse's stock snapshot is not sold from any more (0: never)."""
+    `stale_seconds` is the age from which a warehouse's stock snapshot is not sold from any more (0: never). On PostgreSQL:
+    `calls` is how many calls one account or warehouse gets at once from all machines together, `jobs` how many jobs one
+    process runs side by side, `lease_seconds` how long a claim lasts without a sign of life."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -47,6 +52,9 @@ class Settings(BaseModel):
     retry_scale: float = Field(default=1.0, gt=0, le=100)
     batch: int = Field(default=200, ge=1, le=2_000)
     senders: int = Field(default=16, ge=1, le=256)
+    calls: int = Field(default=8, ge=1, le=256)
+    jobs: int = Field(default=16, ge=2, le=256)
+    lease_seconds: float = Field(default=60.0, ge=2, le=600)
     delay_seconds: float = Field(default=0.0, ge=0, le=86_400)
     stock_seconds: float = Field(default=300.0, ge=0.05, le=86_400)
     news_seconds: float = Field(default=600.0, ge=0.05, le=86_400)
@@ -60,6 +68,10 @@ class Settings(BaseModel):
     @property
     def look_back(self) -> timedelta:
         return timedelta(seconds=self.look_back_seconds)
+
+    @property
+    def lease(self) -> timedelta:
+        return timedelta(seconds=self.lease_seconds)
 
     @property
     def poll_every(self) -> timedelta:

@@ -45,6 +45,8 @@ _NOT_AN_ATTEMPT = frozenset(
         "budget_exhausted",
         "rate_limited",
         "claim_too_old",
+        "claim_lost",
+        "given_back",
     }
 )
 _SOON = span(timedelta(milliseconds=200))

@@ -19,6 +19,7 @@ from .bootstrap import Hub, outside
 from .directory import Target, read_directory, recent_directory
 from .exceptional import raise_exception
 from .gather import Gather
+from .lanes import absorb_jobs
 from .sessions import warehouse_session
 from .supply import replan_stocked
 from .workspace import load_orders, open_workspace, write_workspace
@@ -26,14 +27,14 @@ from .workspace import load_orders, open_workspace, write_workspace
 _BATCH = 64
 
 
-def watch_news(hub: Hub, *, pool: ThreadPoolExecutor) -> int:
-    """Ask about fulfilments whose news is due; what comes is stored like a callback. A warehouse that once said yes and now
-    knows nothing of it is told to a person. Returns documents stored."""
+def watch_news(hub: Hub, *, pool: ThreadPoolExecutor, warehouse_id: int | None = None) -> int:
+    """Ask about fulfilments (of one warehouse) whose news is due; what comes is stored like a callback. A warehouse that once
+    said yes and now knows nothing of it is told to a person. Returns documents stored."""
     now = hub.now()
     again = now + round(hub.settings.news_seconds * 1_000_000)
     with hub.write() as tx:
         directory = read_directory(hub, tx)
-        rows = claim_news_due(tx, now=now, again=again, limit=_BATCH)
+        rows = claim_news_due(tx, now=now, again=again, limit=_BATCH, warehouse_id=warehouse_id)
     # The orders of one warehouse order are asked about once.
     once = {row["code"]: (row, directory.targets[row["warehouse_id"]]) for row in rows}
     asked = list(once.values())
@@ -52,7 +53,9 @@ def watch_news(hub: Hub, *, pool: ThreadPoolExecutor) -> int:
     if not arrivals:
         return 0
     with hub.write() as tx:
-        return len(put_arrivals(tx, hub.vault, hub.ids.take, arrivals, hub.now()))
+        stored = put_arrivals(tx, hub.vault, hub.ids.take, arrivals, hub.now())
+        hub.wake(absorb_jobs(stored.values()))
+        return len(stored)
 
 
 def _ask(hub: Hub, row: Row, target: Target) -> bytes | None:
@@ -94,16 +97,17 @@ def take_callback(hub: Hub, target: Target, event_id: str, body: bytes) -> bool:
 def _store_callbacks(hub: Hub, arrivals: Sequence[Arrival]) -> list[bool | Exception]:
     with hub.write() as tx:
         stored = put_arrivals(tx, hub.vault, hub.ids.take, arrivals, hub.now())
+        hub.wake(absorb_jobs(stored.values()))
     return [index in stored for index in range(len(arrivals))]
 
 
-def watch_stock(hub: Hub, *, pool: ThreadPoolExecutor) -> int:
-    """Read stock levels of warehouses that are due; returns how many rows were brought up to date."""
+def watch_stock(hub: Hub, *, pool: ThreadPoolExecutor, warehouse_id: int | None = None) -> int:
+    """Read stock levels of warehouses that are due (or of one, if it is due); returns how many rows were brought up to date."""
     now = hub.now()
     again = now + round(hub.settings.stock_seconds * 1_000_000)
     with hub.write() as tx:
         directory = read_directory(hub, tx)
-        ids = claim_stock_due(tx, now=now, again=again)
+        ids = claim_stock_due(tx, now=now, again=again, warehouse_id=warehouse_id)
         wanted = {warehouse_id: list_stock_skus(tx, warehouse_id) for warehouse_id in ids}
     work = [(directory.targets[warehouse_id], skus) for warehouse_id, skus in wanted.items() if skus]
     return sum(pool.map(partial(_take_stock, hub), work)) if work else 0

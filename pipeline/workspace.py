@@ -21,6 +21,7 @@ from storage.goods import load_goods_rows
 from storage.locks import lock_identities
 from storage.rows import Row
 from storage.stock import add_stock, lock_stock, save_stock_moves
+from storage.tables import outbox
 from storage.times import micros, span
 
 from .bootstrap import Hub
@@ -28,6 +29,7 @@ from .contexts import write_contexts
 from .directory import Account, Directory, read_directory
 from .dossier import DETAIL, Dossier, Snapshot, load_dossiers, restore, snapshot, write_dossiers
 from .limits import Limits, day_of, load_limits, write_limits
+from .lanes import dispatch_jobs
 
 _DAY = span(timedelta(days=1))
 _MONTH = 30 * _DAY
@@ -320,6 +322,22 @@ def write_workspace(ws: Workspace) -> None:
     put_exceptions(ws.tx, ws.loose)
     # The same fault in a newer version of a document: the open exception points at what came last.
     point_exceptions(ws.tx, ws.loose)
+    if ws.hub.shared:
+        _wake_senders(ws)
+
+
+def _wake_senders(ws: Workspace) -> None:
+    """What has become due is sent as soon as this is committed."""
+    targets: set[tuple[str, int]] = set()
+    for order_id, dossier in ws.dossiers.items():
+        before = ws.before[order_id].rows[outbox] if order_id in ws.before else {}
+        for key, row in dossier.outbox.items():
+            known = before.get(key)
+            if row["state"] == "due" and row["due_at"] <= ws.now and (known is None or known["state"] != "due"):
+                targets.add((row["target_kind"], row["target_id"]))
+    for kind, target_id in sorted(targets):
+        calls = ws.directory.calls(kind, target_id, ws.hub.settings.calls)
+        ws.hub.wake(dispatch_jobs(kind, target_id, calls))
 
 
 def exception_row(ws: Workspace, code: str, subject: str, detail: Mapping[str, Any], **places: int | None) -> Row:

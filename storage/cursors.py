@@ -39,9 +39,10 @@ def ensure_cursors(tx: Connection, account_id: int, *, watermark: int, due: dict
 
 
 def claim_cursors(
-    tx: Connection, *, now: int, lease: int, token: int, limit: int, account_id: int | None = None
+    tx: Connection, *, now: int, lease: int, token: int, limit: int, account_id: int | None = None, stream: str = ""
 ) -> list[Row]:
-    """Take streams that are due and that nobody reads (`account_id`: that account's poll, due or not)."""
+    """Take streams that are due and that nobody reads (`account_id`: that account's poll, due or not; with `stream`: that one,
+    when it is due)."""
     query = (
         select(cursors)
         .join(accounts, accounts.c.id == cursors.c.account_id)
@@ -49,10 +50,10 @@ def claim_cursors(
         .order_by(cursors.c.due_at)
         .limit(limit)
     )
-    if account_id is None:
+    if account_id is not None:
+        query = query.where(cursors.c.account_id == account_id, cursors.c.stream == (stream or "poll"))
+    if account_id is None or stream:
         query = query.where(cursors.c.due_at <= now)
-    else:
-        query = query.where(cursors.c.account_id == account_id, cursors.c.stream == "poll")
     rows = rows_of(tx, query.with_for_update(skip_locked=True, of=cursors))
     for row in rows:
         tx.execute(update(cursors).where(_at(row)).values(lease_until=now + lease, token=token))

@@ -19,14 +19,15 @@ _BUSY_SECONDS = 30
 _READ_ONLY = "hub_read"
 
 
-def open_engine(url: str, *, pool: int = 24) -> Engine:
-    """An engine for `sqlite:///…` or `postgresql+psycopg://…`. ConfigError `database` for anything else or for a posture
-    in which an acknowledged write could be lost."""
+def open_engine(url: str, *, pool: int = 24, patience: float = 30.0) -> Engine:
+    """An engine for `sqlite:///…` or `postgresql+psycopg://…`. `patience`: seconds after which the PostgreSQL server ends a
+    transaction whose process went silent inside it (frozen, cut off) and holds locks. ConfigError `database` for anything
+    else or for a posture in which an acknowledged write could be lost."""
     backend = make_url(url).get_backend_name()
     if backend == "sqlite":
         return _open_sqlite(url, pool)
     if backend == "postgresql":
-        return _open_postgresql(url, pool)
+        return _open_postgresql(url, pool, patience)
     raise ConfigError("database", f"{backend} is not supported: use sqlite or postgresql")
 
 
@@ -91,8 +92,15 @@ def _open_sqlite(url: str, pool: int) -> Engine:
     return engine
 
 
-def _open_postgresql(url: str, pool: int) -> Engine:
-    engine = create_engine(url, hide_parameters=True, pool_size=pool, max_overflow=pool, pool_pre_ping=True)
+def _open_postgresql(url: str, pool: int, patience: float) -> Engine:
+    engine = create_engine(
+        url,
+        hide_parameters=True,
+        pool_size=pool,
+        max_overflow=pool,
+        pool_pre_ping=True,
+        connect_args=_manners(url, patience),
+    )
 
     @event.listens_for(engine, "first_connect")
     def _posture(connection: Any, _record: Any) -> None:
@@ -104,6 +112,20 @@ def _open_postgresql(url: str, pool: int) -> Engine:
         connection.rollback()
 
     return engine
+
+
+def _manners(url: str, patience: float) -> dict[str, object]:
+    """What a line that may be cut needs: a dead peer is noticed within half a minute on both sides."""
+    asked = make_url(url).query
+    told: dict[str, object] = {
+        "connect_timeout": 10,
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 20_000,
+        "options": f"-c idle_in_transaction_session_timeout={round(patience * 1000)}",
+    }
+    return {name: value for name, value in told.items() if name not in asked}
 
 
 def _is_throwaway(url: str) -> bool:

@@ -36,14 +36,16 @@ def mark_pushing(tx: Connection, ids: Sequence[int], *, now: int) -> None:
         tx.execute(update(f).where(f.c.id.in_(chunk), f.c.state == "ready").values(state="pushing", updated_at=now))
 
 
-def claim_news_due(tx: Connection, *, now: int, again: int, limit: int) -> list[Row]:
-    """Fulfilments that have been quiet for too long, the longest first; they are due next at `again` (times in µs). Rows of
-    id, order_id, code (as the warehouse knows it), warehouse_id, warehouse_ref."""
+def claim_news_due(tx: Connection, *, now: int, again: int, limit: int, warehouse_id: int | None = None) -> list[Row]:
+    """Fulfilments (of one warehouse, when it is named) that have been quiet for too long, the longest first; they are due
+    next at `again` (times in µs). Rows of id, order_id, code (as the warehouse knows it), warehouse_id, warehouse_ref."""
     f = fulfilments
     merged = select(merges.c.code).where(merges.c.id == f.c.merge_id).scalar_subquery()
     code = func.coalesce(merged, f.c.code).label("code")
     columns = (f.c.id, f.c.order_id, code, f.c.warehouse_id, f.c.warehouse_ref)
     query = select(*columns).where(f.c.news_due_at <= now)
+    if warehouse_id is not None:
+        query = query.where(f.c.warehouse_id == warehouse_id)
     rows = rows_of(tx, query.order_by(f.c.news_due_at).limit(limit).with_for_update(skip_locked=True))
     update_rows(tx, f, [row | {"news_due_at": again} for row in rows], ("news_due_at",))
     return rows

@@ -21,6 +21,7 @@ from .vault import Vault
 
 _PLACE = "inbox.body"
 _TRIES = 5
+_MILLISECOND = 1 << 22  # of an id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,11 +82,18 @@ def body_hash(body: bytes) -> bytes:
     return hashlib.blake2b(body, digest_size=16).digest()
 
 
-def due_documents(tx: Connection, limit: int) -> list[int]:
-    """Ids of documents that wait to be absorbed, oldest first."""
-    return list(
-        tx.execute(select(inbox.c.id).where(inbox.c.state == "new").order_by(inbox.c.id).limit(limit)).scalars()
-    )
+def due_documents(tx: Connection, limit: int, part: tuple[int, int] = (0, 1)) -> list[int]:
+    """Ids of documents that wait to be absorbed, oldest first: those of `part` (which one, of how many)."""
+    number, parts = part
+    query = select(inbox.c.id).where(inbox.c.state == "new")
+    if parts > 1:
+        query = query.where((inbox.c.id // _MILLISECOND + inbox.c.id) % parts == number)
+    return list(tx.execute(query.order_by(inbox.c.id).limit(limit)).scalars())
+
+
+def part_of(row_id: int, parts: int) -> int:
+    """Which part of the inbox a document is in: ids of one millisecond, and of neighbouring ones, are spread evenly."""
+    return (row_id // _MILLISECOND + row_id) % parts
 
 
 def claim_documents(tx: Connection, ids: Sequence[int]) -> list[Row]:

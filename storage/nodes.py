@@ -27,6 +27,11 @@ def claim_node(tx: Connection, holder: str, *, now: int, lease: int) -> int:
     raise RetryableError("no_node", f"all {_NODES} node numbers are in use")
 
 
+def lease_end(tx: Connection, number: int) -> int:
+    """Until when a node number is held (µs)."""
+    return int(tx.execute(select(nodes.c.lease_until).where(nodes.c.id == number)).scalar_one())
+
+
 def newest_id(tx: Connection) -> int:
     """The largest id any process has made: where a process whose clock was set back must go on from."""
     tables = (inbox, orders, fulfilments, packages, outbox, exceptions, decisions)
@@ -41,4 +46,5 @@ def keep_node(tx: Connection, number: int, holder: str, *, now: int, lease: int)
 
 
 def free_node(tx: Connection, number: int, holder: str, *, now: int) -> None:
+    """Give a node number back: it is free from `now` (µs), which must be later than any id made with it."""
     tx.execute(update(nodes).where(nodes.c.id == number, nodes.c.holder == holder).values(lease_until=now))

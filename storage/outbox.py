@@ -27,15 +27,25 @@ _PUSH_STATE = (
 
 
 def claim_outbox(
-    tx: Connection, *, now: int, lease: int, token: int, limit: int, targets: Sequence[int] = ()
+    tx: Connection,
+    *,
+    now: int,
+    lease: int,
+    token: int,
+    limit: int,
+    targets: Sequence[int] = (),
+    only: int | None = None,
 ) -> list[Row]:
     """Take up to `limit` rows whose time has come: due ones, unknown ones to look at, and those whose sender's lease ran
-    out (`was` tells which). Each comes back with our token and one attempt more. `targets` are skipped."""
+    out (`was` tells which). Each comes back with our token and one attempt more. `targets` are skipped;
+    with `only`, everything else is."""
     query = (
         select(outbox).where(outbox.c.state.in_(_WORK), outbox.c.due_at <= now).order_by(outbox.c.due_at).limit(limit)
     )
     if targets:
         query = query.where(outbox.c.target_id.not_in(targets))
+    if only is not None:
+        query = query.where(outbox.c.target_id == only)
     rows = rows_of(tx, query.with_for_update(skip_locked=True))
     for chunk in chunks([row["id"] for row in rows]):
         tx.execute(

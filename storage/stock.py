@@ -68,10 +68,13 @@ def list_stock_skus(tx: Connection, warehouse_id: int) -> list[str]:
     )
 
 
-def claim_stock_due(tx: Connection, *, now: int, again: int) -> list[int]:
-    """Ids of warehouses whose levels are to be read now; their next reading is at `again` (times in µs)."""
+def claim_stock_due(tx: Connection, *, now: int, again: int, warehouse_id: int | None = None) -> list[int]:
+    """Ids of warehouses (or of the one that is named) whose levels are to be read now; their next reading is at `again` (times
+    in µs)."""
     w = warehouses
     due = select(w.c.id).where(w.c.enabled, w.c.state == "active", w.c.stock_due_at <= now)
+    if warehouse_id is not None:
+        due = due.where(w.c.id == warehouse_id)
     ids = list(tx.execute(due.with_for_update(skip_locked=True)).scalars())
     tx.execute(update(w).where(w.c.id.in_(ids)).values(stock_due_at=again))
     return ids

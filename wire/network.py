@@ -15,9 +15,10 @@ from typing import Any
 
 import httpcore
 
-from domain.errors import RefusedError
+from domain.errors import RefusedError, RetryableError
 
 from .guard import resolve
+from .permit import may_speak
 
 _MOST_ADDRESSES = 3
 
@@ -87,6 +88,10 @@ class _Stream(httpcore.NetworkStream):
         if not buffer:
             return
         limit = _least(timeout, _left(self._call.deadline, httpcore.WriteTimeout))
+        if not may_speak():
+            if self._call.sent:
+                raise httpcore.WriteError("the claim has run out")  # half a request is out: nobody can tell
+            raise RetryableError("claim_lost", "the claim has run out")
         self._call.sent = True
         self._inner.write(buffer, limit)
 
