@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import multiprocessing
 import os
 import random
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from pipeline.bootstrap import Hub
@@ -22,11 +22,9 @@ from sandbox import Running
 
 from .ledgers import Report, compare
 
-ROOT = Path(__file__).parents[1]
-# The kernel kills a worker when the thread that started it is gone: a killed test or benchmark leaves nobody behind.
-_DIE_WITH_PARENT = "import ctypes,os,sys;ctypes.CDLL(None).prctl(1,9,0,0,0);os.execvp(sys.argv[1],sys.argv[1:])"
-# That thread lives as long as this process, whoever asks for a worker.
-_starter = ThreadPoolExecutor(1, thread_name_prefix="starter")
+# Starting Python and importing everything costs seconds: workers are forked from a server that has done it once.
+_PRELOADED = ["hub", "scheduler", "pipeline.worker"]
+_CLONE_NEWNET = 0x40000000
 
 
 def machine_settings(folder: Path, url: str, **changed: object) -> Settings:
@@ -50,60 +48,74 @@ def machine_settings(folder: Path, url: str, **changed: object) -> Settings:
 
 @dataclass(slots=True)
 class Machine:
-    """One worker process. `frozen` while it is stopped by a signal."""
+    """One worker process."""
 
-    process: subprocess.Popen[bytes]
-    frozen: bool = False
+    process: BaseProcess
 
     def send(self, number: signal.Signals) -> None:
         """Signal this process, and no other."""
-        if self.process.poll() is None:
-            self.process.send_signal(number)
+        if self.process.is_alive() and self.process.pid:
+            os.kill(self.process.pid, number)
 
     def freeze(self) -> None:
         self.send(signal.SIGSTOP)
-        self.frozen = True
 
     def thaw(self) -> None:
         self.send(signal.SIGCONT)
-        self.frozen = False
 
     def kill(self) -> None:
         self.send(signal.SIGKILL)
-        self.process.wait()
+        self.process.join()
 
-    def stop(self, seconds: float = 15.0) -> int:
+    def stop(self, seconds: float = 15.0) -> int | None:
         """Ask it to end; kill it when it does not. Returns its exit status."""
         self.thaw()
         self.send(signal.SIGTERM)
-        try:
-            return self.process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            return self.process.wait()
+        self.process.join(seconds)
+        if self.process.is_alive():
+            self.kill()
+        return self.process.exitcode
 
 
-def start_machine(settings: Settings, *words: str, prefix: Sequence[str] = (), keep: Sequence[int] = ()) -> Machine:
-    """`hub.py` with these words as a process of its own, which dies with this one; `prefix` runs it elsewhere, `keep` are file
-    descriptors it inherits."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("HUB_")}
-    environment |= {"HUB_CONFIG": os.devnull} | as_environment(settings)
-    command = [*prefix, sys.executable, "hub.py", *(words or ("work",))]
-    if sys.platform == "linux":
-        command = [sys.executable, "-IS", "-c", _DIE_WITH_PARENT, *command]
-    started = _starter.submit(
-        subprocess.Popen, command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, pass_fds=tuple(keep)
-    )
-    process: subprocess.Popen[bytes] = started.result()
+def start_machine(settings: Settings, *, network: str = "") -> Machine:
+    """`hub.py work` as a process of its own, which ends with this one; `network` names the network namespace it lives in."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(_PRELOADED)
+    process = context.Process(target=_work, args=(as_environment(settings), network), daemon=True)
+    process.start()
     return Machine(process)
 
 
+def _work(environment: dict[str, str], network: str) -> None:
+    """In the worker's process: what `hub.py work` does."""
+    import hub
+
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    if network:
+        with Path("/var/run/netns", network).open() as place:
+            if ctypes.CDLL(None, use_errno=True).setns(place.fileno(), _CLONE_NEWNET):
+                raise OSError(ctypes.get_errno(), "setns")
+    for name in [name for name in os.environ if name.startswith("HUB_")]:
+        del os.environ[name]
+    os.environ.update({"HUB_CONFIG": os.devnull} | environment)
+    hub.work(once=False, jobs="", as_json=False)
+
+
+def _die_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
 @contextlib.contextmanager
-def machines(settings: Settings, count: int) -> Iterator[list[Machine]]:
-    """So many worker processes, stopped at the end (those that were added to the list too)."""
+def machines(settings: Settings, count: int, networks: Sequence[str] = ()) -> Iterator[list[Machine]]:
+    """So many worker processes, the first ones each in a network namespace of its own, stopped at the end (those that were
+    added to the list too)."""
     started: list[Machine] = []
+    places = [*networks, *[""] * count][:count]
     try:
-        started.extend(start_machine(settings) for _ in range(count))
+        started.extend(start_machine(settings, network=place) for place in places)
         yield started
     finally:
         for machine in started:

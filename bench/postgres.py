@@ -33,6 +33,7 @@ class Server:
 
     folder: Path
     process: subprocess.Popen[bytes] | None = None
+    port: int = 5432
 
     def url(self, database: str) -> str:
         """The address as SQLAlchemy writes it. It says that the data may be lost, or storage refuses the server."""
@@ -46,7 +47,9 @@ class Server:
 
     def connect(self, database: str = "postgres") -> psycopg.Connection:
         """An autocommit connection for statements about whole databases."""
-        return psycopg.connect(f"postgresql://postgres@/{database}?host={self.folder}", autocommit=True)
+        return psycopg.connect(
+            f"postgresql://postgres@/{database}?host={self.folder}&port={self.port}", autocommit=True
+        )
 
 
 def find_binaries() -> Path:
@@ -98,16 +101,16 @@ def _wait_until_ready(server: Server, process: subprocess.Popen[bytes]) -> None:
             time.sleep(0.02)
 
 
-def start_server(folder: Path, settings: Sequence[str] = FAST) -> Server:
+def start_server(folder: Path, settings: Sequence[str] = FAST, port: int = 5432) -> Server:
     """Start a server on the data in `folder`/data and wait until it answers. RuntimeError with its log if it does not."""
-    told = [part for setting in ("listen_addresses=", *settings) for part in ("-c", setting)]
+    told = [part for setting in ("listen_addresses=", *settings, f"port={port}") for part in ("-c", setting)]
     data = str(folder / "data")
     command = [*build_prefix(), str(find_binaries() / "postgres"), "-D", data, "-k", str(folder), *told]
     if sys.platform == "linux":
         command = [sys.executable, "-IS", "-c", DIE_WITH_PARENT, *command]
     with (folder / "log").open("ab") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-    server = Server(folder, process)
+    server = Server(folder, process, port)
     _wait_until_ready(server, process)
     return server
 
@@ -123,7 +126,21 @@ def init_folder() -> Path:
 def copy_folder(primary: Server, slot: str) -> Path:
     """A fresh folder with a copy of a running server in its `data`, set up to follow it as a standby named `slot`."""
     folder = _make_folder()
-    line = ["-h", str(primary.folder), "-U", "postgres", "-D", str(folder / "data"), "-R", "-c", "fast", "-X", "stream"]
+    line = [
+        "-h",
+        str(primary.folder),
+        "-p",
+        str(primary.port),
+        "-U",
+        "postgres",
+        "-D",
+        str(folder / "data"),
+        "-R",
+        "-c",
+        "fast",
+        "-X",
+        "stream",
+    ]
     command = [*build_prefix(), str(find_binaries() / "pg_basebackup"), *line, "-C", "-S", slot]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env={**os.environ, "PGAPPNAME": slot})
     return folder
