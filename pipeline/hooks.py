@@ -17,7 +17,7 @@ from storage.deliveries import put_deliveries
 from storage.hints import put_hints
 
 from .bootstrap import Hub
-from .directory import Account, Target, recent_directory
+from .directory import Account, Target, read_directory, recent_directory
 from .gather import Gather
 from .lanes import pull_job
 from .sessions import channel_session, warehouse_session
@@ -139,8 +139,9 @@ def _store(hub: Hub, told: Sequence[_Delivery]) -> list[bool]:
         for account_id, ids in sorted(named.items()):
             put_hints(tx, account_id, sorted(ids), due_at=now)
         set_due(tx, sorted(named), now, gap=_HINT_GAP)
-        directory, calls = recent_directory(hub), hub.settings.calls
-        hub.wake(pull_job(each, "poll", directory.calls("account", each, calls)) for each in sorted(named))
+        if hub.shared:
+            directory, calls = read_directory(hub, tx), hub.settings.calls
+            hub.wake(pull_job(each, "poll", directory.calls("account", each, calls)) for each in sorted(named))
         return new
 
 

@@ -24,6 +24,7 @@ from .cancel import cancel_answered
 from .dispatch import Outcome, orders_of
 from .dossier import Dossier
 from .exceptional import raise_exception
+from .lanes import absorb_jobs
 from .plan import refresh_status, release_units, set_state
 from .take_order import read_again
 from .workspace import (
@@ -85,7 +86,8 @@ def settle(hub: Hub, outcomes: Sequence[Outcome]) -> None:
             if isinstance(outcome.error, ConfigError):
                 _stop_target(ws, row, outcome.error)
         write_workspace(ws)
-        put_arrivals(tx, hub.vault, hub.ids.take, [*_shown(outcomes)], ws.now)
+        stored = put_arrivals(tx, hub.vault, hub.ids.take, [*_shown(outcomes)], ws.now)
+        hub.wake(absorb_jobs(stored.values()))
 
 
 def _shown(outcomes: Sequence[Outcome]) -> Iterator[Arrival]:
