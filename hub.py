@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -198,13 +199,17 @@ def bench(
     what: str = typer.Argument(
         "life",
         help="life: plain orders through the whole life cycle, the sandbox on the same cores; rules: 30 rules on one order; "
-        "claims: orders that compete for the last piece; replay: a draft tried on that many generated past orders",
+        "claims: orders that compete for the last piece; "
+        "replay: a draft tried on that many generated past orders; "
+        "scale: the life cycle with several workers on PostgreSQL",
     ),
     orders: int = 1000,
     seed: int = 1,
     rounds: int = typer.Option(1000, min=1, help="claims: how many last pieces"),
     claims: int = typer.Option(100, min=2, help="claims: how many orders want each"),
     database: str = typer.Option("", help="a database URL; a temporary SQLite file by default (claims: besides it)"),
+    workers: str = typer.Option("1,2,4", help="scale: how many workers, by comma"),
+    chaos: bool = typer.Option(False, "--chaos", help="scale: workers are killed and frozen meanwhile"),
     as_json: Json = False,
 ) -> None:
     """Measure: orders per second from being placed to being confirmed to their shop, microseconds of rules per order,
@@ -212,9 +217,11 @@ def bench(
     if what == "claims":
         _bench_claims(rounds, claims, database, as_json)
         return
-    measure = {"life": _bench_life, "rules": _bench_rules, "replay": _bench_replay}.get(what)
+    measures: dict[str, Callable[[int, int, str], dict[str, Any]]]
+    measures = {"life": _bench_life, "rules": _bench_rules, "replay": _bench_replay, "scale": partial(_bench_scale, workers, chaos)}
+    measure = measures.get(what)
     if measure is None:
-        raise ConfigError("bench_unknown", f"there is no benchmark {what}: life, rules, replay, claims")
+        raise ConfigError("bench_unknown", f"there is no benchmark {what}: life, rules, claims, replay, scale")
     told = measure(orders, seed, database)
     _print(told, as_json)
     if not told["good"]:
@@ -261,6 +268,19 @@ def _bench_claims(rounds: int, claims: int, database: str, as_json: bool) -> Non
         screen.print_json(told(results))
     if not all(each.good for each in results):
         raise typer.Exit(1)
+
+
+def _bench_scale(workers: str, chaos: bool, orders: int, seed: int, _database: str) -> dict[str, Any]:
+    from bench.scale import run_scale
+
+    try:
+        counts = [int(each) for each in workers.split(",")]
+    except ValueError:
+        counts = []
+    if not counts or min(counts) < 1:
+        raise ConfigError("bench_workers", f"numbers by comma, not {workers[:40]!r}")
+    with _busy(f"{orders} plain orders, workers: {workers}"):
+        return run_scale(workers=counts, orders=orders, seed=seed, trouble=chaos)
 
 
 @app.command()

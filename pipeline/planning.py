@@ -46,7 +46,6 @@ def plan(hub: Hub) -> bool:
             wanted += dispatch_jobs(kind, target_id, calls, all_shards=True)
         for name, found in (("news", list_due_news(tx, now=now)), ("stock", list_due_stock(tx, now=now))):
             wanted += [ask_job(name, each, directory.calls("warehouse", each, default)) for each in found]
-        put_jobs(tx, wanted, tick)
-        put_jobs(tx, [Wanted("house", "house")], now - now % _HOUSE)
+        put_jobs(tx, dict.fromkeys(wanted, tick) | {Wanted("house", "house"): now - now % _HOUSE})
         call_workers(tx)
     return True

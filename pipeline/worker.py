@@ -89,7 +89,7 @@ class Worker:
         with self.hub.write() as tx:
             hasten(tx)
             now = self.hub.now()
-            for claim, error in self.ended:
+            for claim, error in sorted(self.ended, key=_key):
                 again = now + self._pause(claim.row) if error else 0
                 end_job(tx, claim.row, now=now, error=error, again_at=again)
             rows = claim_jobs(
@@ -166,11 +166,17 @@ class Worker:
         try:
             with self.hub.write() as tx:
                 hasten(tx)
-                for claim, error in self.ended:
+                for claim, error in sorted(self.ended, key=_key):
                     end_job(tx, claim.row, now=self.hub.now(), error=error)
+            with self.hub.write() as tx:
+                hasten(tx)
                 give_back_jobs(tx, left)
         except _DATABASE:
             log.warning("jobs_not_given_back", jobs=len(left))
+
+
+def _key(ended: tuple[Claim, str]) -> str:
+    return str(ended[0].row["key"])
 
 
 def open_worker(hub: Hub, names: Collection[str] = ()) -> Worker:

@@ -3,17 +3,19 @@ due while more is `wanted` than `done`, so that however often it is asked for wh
 
 A claim is a lease with a token. Jobs of one `lane` (an account, a warehouse) run side by side only as far as their widths
 (calls at once) fit into `most`, whoever runs them. Nothing here is needed to be right: what a job does is claimed again,
-row by row, in the tables it works on. So the commits of this table need not be durable."""
+row by row, in the tables it works on. So the commits of this table need not be durable.
+
+Whoever writes several rows takes them by their keys, and whoever claims waits for none: nobody waits in a circle."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from sqlalchemy import Connection, and_, bindparam, case, exists, func, literal, select, text, true, update
+from sqlalchemy import Connection, Select, and_, bindparam, case, exists, func, literal, select, text, true, update
 
-from .rows import Row, chunks, dialect_insert, rows_of
+from .rows import Row, dialect_insert, rows_of
 from .tables import accounts, cursors, fulfilments, inbox, jobs, outbox, warehouses
 
 _WORK = ("due", "sending", "unknown")
@@ -56,14 +58,14 @@ def take_tick(tx: Connection, name: str, tick: int) -> bool:
     return tx.execute(later.returning(jobs.c.key)).first() is not None
 
 
-def put_jobs(tx: Connection, wanted: Sequence[Wanted], tick: int) -> None:
-    """These jobs are to run once for this tick (µs); a tick that was asked for already changes nothing."""
+def put_jobs(tx: Connection, wanted: Mapping[Wanted, int]) -> None:
+    """These jobs are to run once, each for its tick (µs); a tick that was asked for already changes nothing."""
     if wanted:
         statement = dialect_insert(tx, jobs)
         new = statement.excluded
         changed = {name: new[name] for name in ("wanted", "lane", "width", "most")}
         later = statement.on_conflict_do_update(index_elements=["key"], set_=changed, where=jobs.c.wanted < new.wanted)
-        tx.execute(later, [_row(each, tick) for each in _sorted(wanted)])
+        tx.execute(later, [_row(each, wanted[each]) for each in _sorted(wanted)])
 
 
 def wake_jobs(tx: Connection, wanted: Sequence[Wanted], now: int) -> None:
@@ -99,7 +101,8 @@ def claim_jobs(
         jobs.c.wanted > jobs.c.done, jobs.c.due_at <= now, jobs.c.lease_until <= now, jobs.c.name.in_(sorted(pool_of))
     )
     taken: list[Row] = []
-    for row in rows_of(tx, select(jobs).where(due).order_by(jobs.c.due_at, jobs.c.wanted).limit(_LOOK)):
+    open_jobs = select(jobs).where(due).order_by(jobs.c.due_at, jobs.c.wanted).limit(_LOOK)
+    for row in rows_of(tx, open_jobs.with_for_update(skip_locked=True)):
         if len(taken) == len(tokens):
             break
         full = row["lane"] and used[row["lane"]] + row["width"] > row["most"]
@@ -119,11 +122,15 @@ def claim_jobs(
 def keep_jobs(tx: Connection, tokens: Sequence[int], *, now: int, lease: int) -> set[int]:
     """Prolong claims that still run (times in µs); returns the tokens of those that are still ours. One that ran out is not
     brought back."""
-    kept: set[int] = set()
-    for chunk in chunks(sorted(tokens)):
-        ours = update(jobs).where(jobs.c.token.in_(chunk), jobs.c.lease_until > now)
-        kept |= set(tx.execute(ours.values(lease_until=now + lease).returning(jobs.c.token)).scalars())
+    kept = set(tx.execute(_held(tokens).where(jobs.c.lease_until > now)).scalars())
+    if kept:
+        tx.execute(update(jobs).where(jobs.c.token.in_(kept)).values(lease_until=now + lease))
     return kept
+
+
+def _held(tokens: Sequence[int]) -> Select[int]:
+    """The tokens of those claims that stand, their rows locked in the order of their keys."""
+    return select(jobs.c.token).where(jobs.c.token.in_(tokens)).order_by(jobs.c.key).with_for_update()
 
 
 def end_job(tx: Connection, row: Row, *, now: int, error: str = "", again_at: int = 0) -> bool:
@@ -138,6 +145,7 @@ def end_job(tx: Connection, row: Row, *, now: int, error: str = "", again_at: in
 def give_back_jobs(tx: Connection, tokens: Sequence[int]) -> None:
     """Claimed jobs that this worker will not do: they are due at once."""
     if tokens:
+        tx.execute(_held(tokens)).all()
         tx.execute(update(jobs).where(jobs.c.token.in_(tokens)).values(lease_until=0, holder=""))
         call_workers(tx)
 
@@ -190,8 +198,7 @@ def is_inbox_waiting(tx: Connection) -> bool:
     )
 
 
-def _sorted(wanted: Sequence[Wanted]) -> list[Wanted]:
-    """In one order everywhere: two that ask for the same jobs wait for each other, and never in a circle."""
+def _sorted(wanted: Iterable[Wanted]) -> list[Wanted]:
     return sorted({each.key: each for each in wanted}.values(), key=lambda each: each.key)
 
 

@@ -27,6 +27,11 @@ def claim_node(tx: Connection, holder: str, *, now: int, lease: int) -> int:
     raise RetryableError("no_node", f"all {_NODES} node numbers are in use")
 
 
+def list_holders(tx: Connection, *, now: int) -> list[str]:
+    """Who holds a node number now (µs): the processes that are running."""
+    return list(tx.execute(select(nodes.c.holder).where(nodes.c.lease_until > now).order_by(nodes.c.id)).scalars())
+
+
 def lease_end(tx: Connection, number: int) -> int:
     """Until when a node number is held (µs)."""
     return int(tx.execute(select(nodes.c.lease_until).where(nodes.c.id == number)).scalar_one())

@@ -31,7 +31,7 @@ SEND = Wanted("send:1", "send", 1, "", "warehouse:1", 2, 4)
 
 def ask(store: Store, *wanted: Wanted, tick: int = NOW) -> None:
     with store.write() as tx:
-        put_jobs(tx, wanted, tick)
+        put_jobs(tx, dict.fromkeys(wanted, tick))
 
 
 def take(store: Store, *, holder: str = "a", places: int = 9, now: int = NOW) -> list[Row]:
@@ -134,6 +134,26 @@ def test_many_claimers_together_fill_no_lane_beyond_its_limit(pg_store: Store) -
     with ThreadPoolExecutor(6) as pool:
         taken = [key for part in pool.map(claim, range(6)) for key in part]
     assert len(taken) == len(set(taken)) == 3
+
+
+def test_planners_claimers_and_wakers_never_wait_in_a_circle(pg_store: Store) -> None:
+    wanted = [Wanted(f"send:{n}", "send", n) for n in range(12)]
+
+    def worker(number: int) -> int:
+        done = 0
+        for tick in range(15):
+            ask(pg_store, *wanted, tick=NOW + tick)
+            rows = take(pg_store, holder=str(number), places=4)
+            with pg_store.write() as tx:
+                done += len(keep_jobs(tx, [row["token"] for row in rows], now=NOW, lease=LEASE))
+            with pg_store.write() as tx:
+                wake_jobs(tx, wanted[::-1], NOW)
+            with pg_store.write() as tx:
+                assert all(end_job(tx, row, now=NOW) for row in sorted(rows, key=lambda row: str(row["key"])))
+        return done
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(worker, range(4)))
 
 
 def test_a_job_that_failed_waits_and_counts(store: Store) -> None:
