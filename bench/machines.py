@@ -7,7 +7,9 @@ import ctypes
 import multiprocessing
 import os
 import random
+import runpy
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -88,8 +90,6 @@ def start_machine(settings: Settings, *, network: str = "") -> Machine:
 
 def _work(environment: dict[str, str], network: str) -> None:
     """In the worker's process: what `hub.py work` does."""
-    import hub
-
     threading.Thread(target=_die_with_parent, daemon=True).start()
     if network:
         with Path("/var/run/netns", network).open() as place:
@@ -98,7 +98,8 @@ def _work(environment: dict[str, str], network: str) -> None:
     for name in [name for name in os.environ if name.startswith("HUB_")]:
         del os.environ[name]
     os.environ.update({"HUB_CONFIG": os.devnull} | environment)
-    hub.work(once=False, jobs="", as_json=False)
+    sys.argv = ["hub.py", "work"]
+    runpy.run_path(str(Path(__file__).parents[1] / "hub.py"), run_name="__main__")
 
 
 def _die_with_parent() -> None:

@@ -9,7 +9,6 @@ from typing import Any
 import psycopg
 from sqlalchemy import Engine
 
-_CHANNEL = "hub_jobs"
 # How long one wait for wakes lasts before the listener looks whether it should stop.
 _WAIT = 1.0
 
@@ -20,7 +19,7 @@ def listen(engine: Engine, heard: Callable[[], object], stopped: Callable[[], bo
     with suppress(psycopg.Error):
         connection = _connect(engine)
         with connection:
-            connection.execute(f"LISTEN {_CHANNEL}")
+            connection.execute("LISTEN hub_jobs")
             heard()
             while not stopped():
                 for _ in connection.notifies(timeout=_WAIT, stop_after=1):
