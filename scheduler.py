@@ -27,7 +27,7 @@ from pipeline.pull import Puller
 from pipeline.settings import Settings
 from pipeline.settle import settle
 from pipeline.watch import watch_news, watch_stock
-from pipeline.worker import Worker, open_worker
+from pipeline.worker import Worker, name_of, open_worker
 
 log = structlog.get_logger(__name__)
 
@@ -200,4 +200,4 @@ def _guarded(name: str, run: Callable[..., object], *given: object) -> None:
     try:
         run(*given)
     except Exception as error:  # noqa: BLE001 - the next tick tries again; a timer must not die
-        log.error("job_failed", job=name, error=type(error).__name__, code=getattr(error, "code", ""))
+        log.error("job_failed", job=name, error=name_of(error))

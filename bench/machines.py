@@ -9,6 +9,7 @@ import os
 import random
 import runpy
 import signal
+import socket
 import sys
 import threading
 import time
@@ -79,17 +80,18 @@ class Machine:
         return self.process.exitcode
 
 
-def start_machine(settings: Settings, *, network: str = "") -> Machine:
-    """`hub.py work` as a process of its own, which ends with this one; `network` names the network namespace it lives in."""
+def start_machine(settings: Settings, *, network: str = "", listener: socket.socket | None = None) -> Machine:
+    """`hub.py work` as a process of its own, which ends with this one; `network` names the network namespace it lives in. With
+    a `listener` it is `hub.py serve --jobs none` on that listening socket."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_PRELOADED)
-    process = context.Process(target=_work, args=(as_environment(settings), network), daemon=True)
+    process = context.Process(target=_work, args=(as_environment(settings), network, listener), daemon=True)
     process.start()
     return Machine(process)
 
 
-def _work(environment: dict[str, str], network: str) -> None:
-    """In the worker's process: what `hub.py work` does."""
+def _work(environment: dict[str, str], network: str, listener: socket.socket | None) -> None:
+    """In the new process: `hub.py` itself."""
     threading.Thread(target=_die_with_parent, daemon=True).start()
     if network:
         with Path("/var/run/netns", network).open() as place:
@@ -98,7 +100,8 @@ def _work(environment: dict[str, str], network: str) -> None:
     for name in [name for name in os.environ if name.startswith("HUB_")]:
         del os.environ[name]
     os.environ.update({"HUB_CONFIG": os.devnull} | environment)
-    sys.argv = ["hub.py", "work"]
+    serve = [] if listener is None else ["serve", "--jobs", "none", "--no-docs", "--fd", str(listener.fileno())]
+    sys.argv = ["hub.py", *(serve or ["work"])]
     runpy.run_path(str(Path(__file__).parents[1] / "hub.py"), run_name="__main__")
 
 

@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import exc
-
 from domain.errors import HubError, MappingError, RetryableError
 from domain.order import Order, ShippingNews
 from storage.exceptions import load_open_subjects, save_documents, save_resolutions
@@ -27,6 +25,7 @@ from .merging import find_groups
 from .reading import read_order
 from .take_news import take_news
 from .take_order import person_hashes, take_order
+from .trouble import read_trouble
 from .workspace import (
     Workspace,
     count_history,
@@ -82,9 +81,9 @@ def _absorb(hub: Hub, ids: Sequence[int]) -> int:
             absorb_rows(ws, rows, read=read if stamp == ws.directory.stamp else {})
             write_workspace(ws)
             return len(rows)
-    except exc.OperationalError:
-        raise  # the database itself is in trouble: nothing is wrong with any document
-    except Exception as error:  # noqa: BLE001 - whatever it is, it must not stop the documents around it
+    except Exception as error:
+        if read_trouble(error) is not None:
+            raise  # the database itself is in trouble: nothing is wrong with any document
         if len(ids) == 1:
             return _quarantine(hub, ids[0], error)
         middle = len(ids) // 2

@@ -36,7 +36,7 @@ class SharedClock:
     def set(self, engine: Engine) -> None:
         """Look at the database's clock (a few times, if the line is slow). Without an answer the counter goes on alone."""
         best = float("inf")
-        with suppress(exc.OperationalError, exc.InterfaceError), engine.connect() as tx:
+        with suppress(exc.DBAPIError), engine.connect() as tx:
             for _ in range(3):
                 asked = counted()
                 told = read_clock(tx)

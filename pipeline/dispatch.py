@@ -13,8 +13,6 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Literal, TypeVar
 
-from sqlalchemy import exc
-
 from connectors._channel import Document
 from domain.errors import ConfigError, HubError, RefusedError, RetryableError, UnknownOutcomeError
 from domain.merging import Group
@@ -33,6 +31,7 @@ from .dossier import Dossier, load_dossiers
 from .merging import gather
 from .messages import build_confirmation, build_merged_shipment, build_shipment
 from .sessions import channel_session, warehouse_session
+from .trouble import read_trouble
 
 # Of a claim's length: a send must start within the first part and may take half of it (30 of 60 s), so it ends inside the claim.
 _SAFE = 25 / 60
@@ -144,8 +143,8 @@ class Dispatcher:
             try:
                 self._settle(unsent)
                 return
-            except (exc.OperationalError, exc.InterfaceError):
-                if not left:
+            except Exception as error:
+                if not left or read_trouble(error) is None:
                     raise
                 time.sleep(_LANDING_PAUSE)
 
@@ -160,10 +159,9 @@ class Dispatcher:
         outcomes = [outcome for future in finished if not future.cancelled() for outcome in future.result()]
         try:
             self.settle(self.hub, [*outcomes, *more])
-        except (exc.OperationalError, exc.InterfaceError):
-            raise
-        except BaseException:
-            self._forget(finished)
+        except Exception as error:
+            if read_trouble(error) is None:
+                self._forget(finished)
             raise
         self._forget(finished)
         return len(finished)

@@ -8,8 +8,6 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from sqlalchemy import exc
-
 from storage.rows import Row
 from wire.permit import permitted
 
@@ -21,6 +19,7 @@ from .housekeeping import keep_house
 from .lanes import ABSORB_PARTS
 from .pull import pull_due
 from .settle import settle
+from .trouble import read_trouble
 from .watch import watch_news, watch_stock
 
 # A job with much to do comes back now and then, so that others get their turn.
@@ -75,7 +74,9 @@ def _turn(dispatcher: Dispatcher, *, more: bool) -> int:
     """One turn; while the database is away, a pause that counts as one: outcomes that are known wait for it."""
     try:
         return dispatcher.turn(more=more)
-    except (exc.OperationalError, exc.InterfaceError):
+    except Exception as error:
+        if read_trouble(error) is None:
+            raise
         time.sleep(_PAUSE)
         return 1
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import structlog
 from sqlalchemy import exc
 
+from domain.errors import HubError
 from storage.jobs import claim_jobs, end_job, give_back_jobs, hasten, keep_jobs
 from storage.rows import Row
 from storage.wakes import listen
@@ -19,6 +20,7 @@ from storage.wakes import listen
 from .bootstrap import Hub
 from .clock import counted
 from .jobs import RUNS, Claim, run_job
+from .trouble import read_trouble
 
 log = structlog.get_logger(__name__)
 
@@ -29,7 +31,6 @@ _IDLE = 1.0
 _GATHER = 0.005
 _AWAY = 0.5
 _LONGEST_PAUSE = 60.0
-_DATABASE = (exc.OperationalError, exc.InterfaceError)
 
 
 @dataclass(slots=True)
@@ -115,8 +116,8 @@ class Worker:
         for future in [future for future in self.running if future.done() and not future.cancelled()]:
             claim, error = self.running.pop(future), future.exception()
             if error is not None:
-                code = getattr(error, "code", "") or type(error).__name__
-                log.error("job_failed", job=claim.row["key"], error=type(error).__name__, code=code)
+                code = name_of(error)
+                log.error("job_failed", job=claim.row["key"], error=code)
                 self.ended.append((claim, code[:60]))
             else:
                 self.ended.append((claim, ""))
@@ -129,12 +130,11 @@ class Worker:
         while not self.hub.stopping.is_set():
             try:
                 self.turn()
-            except _DATABASE:
+            except Exception as error:  # noqa: BLE001 - a worker must not die of what the next turn may not meet
+                if read_trouble(error) is None:
+                    log.error("worker_failed", error=name_of(error))
                 time.sleep(_AWAY)  # the next turn opens new connections
                 continue
-            except Exception as error:  # noqa: BLE001 - a worker must not die of what the next turn may not meet
-                log.error("worker_failed", error=type(error).__name__, code=getattr(error, "code", ""))
-                time.sleep(_AWAY)
             self.woken.wait(_IDLE)
             self.woken.clear()
             time.sleep(_GATHER)
@@ -149,7 +149,7 @@ class Worker:
                 with self.hub.write() as tx:
                     hasten(tx)
                     kept = keep_jobs(tx, list(claims), now=self.hub.now(), lease=round(self.lease * 1_000_000))
-            except _DATABASE:
+            except exc.DBAPIError:
                 continue  # a beat that is missed is followed by the next one
             for token, claim in claims.items():
                 claim.ends = began + self.lease if token in kept else 0.0
@@ -171,8 +171,15 @@ class Worker:
             with self.hub.write() as tx:
                 hasten(tx)
                 give_back_jobs(tx, left)
-        except _DATABASE:
+        except exc.DBAPIError:
             log.warning("jobs_not_given_back", jobs=len(left))
+
+
+def name_of(error: BaseException) -> str:
+    """What to call an error in a log: our own code, or the driver's name for what the database said."""
+    if isinstance(error, HubError):
+        return error.code
+    return type(getattr(error, "orig", None) or error).__name__
 
 
 def _key(ended: tuple[Claim, str]) -> str:

@@ -9,8 +9,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 from domain.errors import RetryableError
+from pipeline import absorb as absorbing
 from pipeline import dispatch as dispatching
 from pipeline.bootstrap import Hub, close_hub, keep_alive, open_hub
 from pipeline.clock import SharedClock, counted
@@ -20,8 +23,10 @@ from pipeline.planning import plan
 from pipeline.settings import Settings
 from pipeline.settle import settle
 from pipeline.worker import open_worker
+from pipeline.workspace import Workspace, write_workspace
 from storage.jobs import list_jobs
 from storage.nodes import claim_node
+from storage.tables import outbox
 from wire.permit import may_speak
 
 from .build import KEYS, Shop, order
@@ -57,7 +62,7 @@ def test_a_worker_does_what_is_planned_and_nothing_is_left(pg_shop: Shop) -> Non
     worker.start()
     try:
         end = time.monotonic() + 10
-        while not pg_shop.rows(dispatching_table()) and time.monotonic() < end:
+        while not pg_shop.rows(outbox) and time.monotonic() < end:
             time.sleep(0.01)
     finally:
         worker.stop()
@@ -67,12 +72,6 @@ def test_a_worker_does_what_is_planned_and_nothing_is_left(pg_shop: Shop) -> Non
         rows = list_jobs(tx)
     assert not [row["key"] for row in rows if row["holder"]]
     assert [row["name"] for row in rows if row["name"] == "dispatch"], "the committed push woke its sender"
-
-
-def dispatching_table() -> object:
-    from storage.tables import outbox
-
-    return outbox
 
 
 def test_a_sender_frozen_after_its_last_look_has_no_leave_to_speak(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,6 +97,25 @@ def test_what_was_not_sent_when_a_process_stops_is_due_again(shop: Shop) -> None
         assert dispatcher.turn() == 1
         dispatcher.land()
     assert (order_.again().states, order_.again().sendings("push")) == (["ready"], ["due"])
+
+
+def test_a_transaction_that_the_server_ended_is_no_documents_fault(
+    pg_shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pg_shop.put(order())
+
+    def freeze(ws: Workspace) -> None:
+        ws.tx.execute(text("set local idle_in_transaction_session_timeout = '20ms'"))
+        time.sleep(0.3)
+        write_workspace(ws)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(absorbing, "write_workspace", freeze)
+        with pytest.raises(DBAPIError):
+            absorbing.absorb(pg_shop.hub)
+    assert absorbing.absorb(pg_shop.hub) == 1
+    assert pg_shop.order("PO-1").states == ["ready"]
+    assert pg_shop.open_codes() == []
 
 
 # --- one clock, and ids ----------------------------------------------------------------------------------------------
