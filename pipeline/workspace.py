@@ -28,8 +28,8 @@ from .bootstrap import Hub
 from .contexts import write_contexts
 from .directory import Account, Directory, read_directory
 from .dossier import DETAIL, Dossier, Snapshot, load_dossiers, restore, snapshot, write_dossiers
-from .limits import Limits, day_of, load_limits, write_limits
 from .lanes import dispatch_jobs
+from .limits import Limits, day_of, load_limits, write_limits
 
 _DAY = span(timedelta(days=1))
 _MONTH = 30 * _DAY
