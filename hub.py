@@ -218,7 +218,12 @@ def bench(
         _bench_claims(rounds, claims, database, as_json)
         return
     measures: dict[str, Callable[[int, int, str], dict[str, Any]]]
-    measures = {"life": _bench_life, "rules": _bench_rules, "replay": _bench_replay, "scale": partial(_bench_scale, workers, chaos)}
+    measures = {
+        "life": _bench_life,
+        "rules": _bench_rules,
+        "replay": _bench_replay,
+        "scale": partial(_bench_scale, workers, chaos),
+    }
     measure = measures.get(what)
     if measure is None:
         raise ConfigError("bench_unknown", f"there is no benchmark {what}: life, rules, claims, replay, scale")
