@@ -24,6 +24,7 @@ ALLOWED: dict[tuple[str, str], set[str]] = {
     ("post", "/v1/orders/{number}/cancel"): {"acme", "clerk", "admin"},
     ("post", "/v1/orders/by-external/{account}/{external_id}/cancel"): {"acme", "clerk", "admin"},
     ("post", "/v1/orders/{number}/send-now"): {"clerk", "admin"},
+    **{("post", f"/v1/orders/{{number}}/{name}"): {"clerk", "admin"} for name in ("merge", "unmerge", "reroute")},
     ("get", "/v1/exceptions"): ALL,
     ("get", "/v1/exceptions/{exception}"): ALL,
     ("post", "/v1/exceptions/{exception}/resolve"): {"clerk", "admin"},
