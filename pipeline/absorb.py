@@ -187,6 +187,8 @@ def _apply(ws: Workspace, document: _Read) -> tuple[int | None, str, str | None]
                 order_id, state = take_order(ws, account, document.order, document.row["id"], again=again)
                 return order_id, state, None
             return _apply_news(ws, document)
+        except RetryableError:
+            raise  # nothing is wrong with the document: the whole batch comes again
         except HubError as error:
             document.error = error
     _except(ws, document.row, document.error)

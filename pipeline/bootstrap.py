@@ -104,7 +104,10 @@ class Hub:
         return [None] * len(groups)
 
     def leave(self) -> None:
-        """Give back what waiting for a turn needs."""
+        """Give back what waiting for a turn needs; wakes that were asked for are sent, later ones are not."""
+        waker, self._waker = self._waker, None
+        if waker is not None:
+            waker.close()
         if isinstance(self._writer, _Turnstile):
             self._writer.close()
 
@@ -237,5 +240,5 @@ def close_hub(hub: Hub) -> None:
     finally:
         hub.client.close()
         hub.private_client.close()
-        hub.engine.dispose()
         hub.leave()
+        hub.engine.dispose()

@@ -27,7 +27,7 @@ class Gather(Generic[Item, Result]):
         wait: float = 0.003,
     ) -> None:
         self._handle, self._limit, self._wait, self._name = handle, limit, wait, name
-        self._queue: queue.SimpleQueue[tuple[Item, Future[Result]]] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[Item, Future[Result]] | None] = queue.SimpleQueue()
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
 
@@ -41,16 +41,28 @@ class Gather(Generic[Item, Result]):
                 self._thread.start()
         return future
 
+    def close(self) -> None:
+        """Handle what was handed in, then end the thread; nothing may be handed in afterwards."""
+        with self._starting:
+            thread, self._thread = self._thread, None
+        if thread is not None and thread.is_alive():
+            self._queue.put(None)
+            thread.join()
+
     def _run(self) -> None:
-        while True:
-            batch = [self._queue.get()]
+        while (first := self._queue.get()) is not None:
+            batch, last = [first], False
             end = time.monotonic() + self._wait
-            while len(batch) < self._limit:
+            while len(batch) < self._limit and not last:
                 try:
-                    batch.append(self._queue.get(timeout=max(0.0, end - time.monotonic())))
+                    item = self._queue.get(timeout=max(0.0, end - time.monotonic()))
                 except queue.Empty:
                     break
+                last = item is None
+                batch += [] if item is None else [item]
             self._serve(batch)
+            if last:
+                return
 
     def _serve(self, batch: Sequence[tuple[Item, Future[Result]]]) -> None:
         try:

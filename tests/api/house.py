@@ -18,6 +18,7 @@ from pipeline.access import make_key
 from pipeline.apply import apply_values
 from pipeline.bootstrap import Hub, open_hub
 from pipeline.settings import Settings
+from tests.clocks import FAR_MS
 
 NOW = datetime.fromisoformat("2026-11-21T12:00:00+00:00")
 SECRETS = {"qimen": "qimen-secret", "webhook": "hook-secret"}
@@ -105,6 +106,7 @@ def open_house(url: str, folder: Path) -> House:
     clock = Clock()
     settings = Settings(database_url=url, data_folder=folder, key=KEYS)
     hub = open_hub(settings, clock=clock, migrated=True)
+    hub.ids.extend(FAR_MS)
     warehouse = {
         "name": "wh1",
         "kind": "qimen",

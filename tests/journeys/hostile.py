@@ -31,6 +31,7 @@ from pipeline.settle import settle
 from storage import tables as t
 from storage.inbox import open_body
 from storage.rows import Row, rows_of
+from tests.clocks import FAR_MS
 from tests.wire.loopback import NEVER_OPENS, Loopback, Seen, reply
 from wire.budget import Budget
 from wire.client import Client, Limits
@@ -148,6 +149,7 @@ def open_yard(url: str, folder: Path, *, pages: int = 20, **settings: Any) -> It
 
     given: dict[str, Any] = {"first_look_back_seconds": 3600, "look_back_seconds": 900, "key": KEYS} | settings
     hub = open_hub(Settings(database_url=url, data_folder=folder, **given), clock=clock, migrated=True)
+    hub.ids.extend(FAR_MS)
     hub.private_client = Client(
         limits=Limits(connect=5, read=2, total=5),
         allow_private=True,

@@ -27,6 +27,7 @@ from storage import tables as t
 from storage.events import verify_order
 from storage.inbox import Arrival, put_arrivals
 from storage.rows import Row, rows_of
+from tests.clocks import FAR_MS
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 KEYS = f"1 {'11' * 32};search {'22' * 32}"
@@ -364,7 +365,9 @@ def config(**changes: Any) -> dict[str, Any]:
 
 def open_empty(url: str, folder: Path) -> Hub:
     """A hub on a migrated database, with a clock that tests set."""
-    return open_hub(Settings(database_url=url, data_folder=folder, key=KEYS), clock=Clock(), migrated=True)
+    hub = open_hub(Settings(database_url=url, data_folder=folder, key=KEYS), clock=Clock(), migrated=True)
+    hub.ids.extend(FAR_MS)
+    return hub
 
 
 def furnish(hub: Hub, told: Mapping[str, Any] | None = None) -> Shop:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 
 import pytest
 from sqlalchemy import text
@@ -17,15 +18,18 @@ from storage.database import is_sqlite
 
 from .build import Shop, order, ship_to, trade
 
+_numbers = count(1)
+
 
 @contextmanager
 def refusing(shop: Shop, external_id: str) -> Iterator[None]:
     """For a while the database itself refuses an order with this id, whatever statement brings it."""
-    when = f"new.external_id = '{external_id}'"
+    # A name of its own each time: a pooled SQLite connection may still know the trigger that another has dropped.
+    when, name = f"new.external_id = '{external_id}'", f"refuse_{next(_numbers)}"
     with shop.hub.write() as tx:
         small = is_sqlite(tx)
         if small:
-            refuse = f"create trigger refuse before insert on orders when {when} begin select raise(abort, 'no'); end"
+            refuse = f"create trigger {name} before insert on orders when {when} begin select raise(abort, 'no'); end"
             tx.execute(text(refuse))
         else:
             body = f"begin if {when} then raise exception 'no'; end if; return new; end"
@@ -35,7 +39,7 @@ def refusing(shop: Shop, external_id: str) -> Iterator[None]:
         yield
     finally:
         with shop.hub.write() as tx:
-            tx.execute(text("drop trigger refuse" if small else "drop function refuse cascade"))
+            tx.execute(text(f"drop trigger {name}" if small else "drop function refuse cascade"))
 
 
 def test_a_good_order_is_planned_and_its_push_is_due(shop: Shop) -> None:
