@@ -36,8 +36,8 @@ from .ledgers import ACCOUNTS, Report, call, compare, get
 
 _LONGEST = {"none": 120.0, "some": 300.0, "storm": 600.0}
 _SETTLED = 3.0
-# What the second process does besides serving the API: two processes for two cores.
-_APART = ("dispatch", "news")
+# What has a process of its own, besides the API: Python uses one core a process.
+_APART = (("dispatch", "news"), ("absorb",))
 
 
 def demo_settings(folder: Path, database: str) -> Settings:
@@ -67,7 +67,7 @@ def run_demo(
     apart: bool = False,
 ) -> Report:
     """Run once and compare. `database` "" uses a SQLite file in `folder` (a temporary one by default); `tempo` below 1 makes
-    the buyers' pauses shorter; `apart` runs the API and the sendings in a second process."""
+    the buyers' pauses shorter; `apart` runs the API and the sendings in processes of their own."""
     with contextlib.ExitStack() as stack:
         place = folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hub-demo-")))
         box = stack.enter_context(start_sandbox(seed=seed, faults=faults, mix=mix, tempo=tempo))
@@ -76,7 +76,7 @@ def run_demo(
         configure(hub, box)
         port = stack.enter_context(serving_apart(hub) if apart else serving(hub))
         call(box, "hub", introduction(box, port))
-        ours = [job.name for job in scheduler.JOBS if job.name not in _APART] if apart else []
+        ours = [job.name for job in scheduler.JOBS if not any(job.name in jobs for jobs in _APART)] if apart else []
         runner = scheduler.start(hub, ours)
         stack.callback(runner.stop)
         began = time.monotonic()
@@ -161,20 +161,28 @@ def serving(hub: Hub, port: int = 0) -> Iterator[int]:
 
 @contextlib.contextmanager
 def serving_apart(hub: Hub) -> Iterator[int]:
-    """The hub's API and its sendings in a second process, on the same database; it dies with this one."""
+    """The hub's API in a second process and its sendings in a third, on the same database; they die with this one."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
-    settings = hub.settings
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("HUB_")}
-    environment |= {"HUB_CONFIG": os.devnull} | as_environment(settings)
-    command = [sys.executable, "hub.py", "serve", "--jobs", ",".join(_APART), "--port", str(port)]
-    root = Path(__file__).parents[1]
-    # Started before this process has threads of its own that matter: the sandbox and the hub's pools come later or fork nothing.
-    process = subprocess.Popen(command, cwd=root, env=environment, preexec_fn=_die_with_parent)  # noqa: PLW1509
-    try:
+    with contextlib.ExitStack() as stack:
+        process = stack.enter_context(_running(hub, "serve", "--jobs", "none", "--port", str(port)))
+        for jobs in _APART:
+            stack.enter_context(_running(hub, "work", "--jobs", ",".join(jobs)))
         _wait_ready(port, process)
         yield port
+
+
+@contextlib.contextmanager
+def _running(hub: Hub, *words: str) -> Iterator[subprocess.Popen[bytes]]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("HUB_")}
+    environment |= {"HUB_CONFIG": os.devnull} | as_environment(hub.settings)
+    root = Path(__file__).parents[1]
+    # Started before this process has threads of its own that matter: the sandbox and the hub's pools come later or fork nothing.
+    command = [sys.executable, "hub.py", *words]
+    process = subprocess.Popen(command, cwd=root, env=environment, preexec_fn=_die_with_parent)  # noqa: PLW1509
+    try:
+        yield process
     finally:
         process.terminate()
         try:

@@ -240,7 +240,6 @@ def _subject(row: Row) -> str:
 
 
 def _except(ws: Workspace, row: Row, error: HubError) -> None:
-    ws.hub.memory.get(f"read:{row['source_id']}", {}).pop(row["external_id"], None)
     account = ws.directory.accounts.get(row["source_id"]) if row["source_kind"] == "account" else None
     ws.loose.append(
         exception_row(

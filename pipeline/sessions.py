@@ -113,15 +113,13 @@ def _known(
     patient: bool,
 ) -> frozenset[str]:
     """Ids that need not be read now. A version read well after it was made hides nothing newer behind the same stamp; one
-    read too early is read once more when it has settled, and not at every poll until then. What this process read comes
-    first; after a restart the inbox tells. A poll leaves the second look at a finished order to the sweeps, and one that
+    read too early is read once more when it has settled, and not at every poll until then. The inbox tells what is known, this
+    process since when, if it was the one that asked. A poll leaves the second look at a finished order to the sweeps, and one that
     comes again before a version has settled reads it only then: once instead of twice."""
     read: dict[str, tuple[str, int]] = hub.memory.get(f"read:{account_id}", {})
-    unsure = [told for told in versions if read.get(told[0], ("", 0))[0] != told[1]]
-    known = {external_id: read[external_id] for external_id, _, _ in versions if external_id in read}
-    if unsure:
-        with hub.read() as tx:
-            known |= known_versions(tx, account_id, [external_id for external_id, _, _ in unsure])
+    with hub.read() as tx:
+        stored = known_versions(tx, account_id, [external_id for external_id, _, _ in versions])
+    known = {told: read[told] if read.get(told, ("", 0))[0] == last[0] else last for told, last in stored.items()}
     settled_by = hub.clock() - settled_after
     sure: set[str] = set()
     early: list[str] = []

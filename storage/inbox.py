@@ -11,7 +11,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, func, select, update
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Connection,
+    FromClause,
+    Select,
+    and_,
+    bindparam,
+    func,
+    select,
+    update,
+)
 
 from domain.errors import RetryableError
 
@@ -187,28 +198,40 @@ def _latest(tx: Connection, keys: set[tuple[str, int, str, str]]) -> dict[tuple[
     }
 
 
+def _latest_statement() -> Select[Any]:
+    source: list[BindParameter[Any]] = [bindparam(name) for name in ("source_kind", "source_id", "kind")]
+    newer = inbox.alias()
+
+    def of_source(table: FromClause) -> list[ColumnElement[bool]]:
+        return [table.c[mark.key] == mark for mark in source]
+
+    top = (
+        select(newer.c.external_id, func.max(newer.c.seq).label("seq"))
+        .where(*of_source(newer), newer.c.external_id.in_(bindparam("ids", expanding=True)))
+        .group_by(newer.c.external_id)
+        .subquery()
+    )
+    columns = (inbox.c.source_kind, inbox.c.source_id, inbox.c.kind, inbox.c.external_id, inbox.c.seq)
+    return (
+        select(*columns, inbox.c.body_hash, inbox.c.version, inbox.c.received_at, inbox.c.state)
+        .join(top, and_(inbox.c.external_id == top.c.external_id, inbox.c.seq == top.c.seq))
+        .where(*of_source(inbox))
+    )
+
+
+# Asked for every page and every arrival: built once.
+_LATEST = _latest_statement()
+
+
 def _latest_rows(tx: Connection, keys: set[tuple[str, int, str, str]]) -> list[Row]:
     found: list[Row] = []
     sources: dict[tuple[str, int, str], list[str]] = {}
     for source_kind, source_id, kind, external_id in keys:
         sources.setdefault((source_kind, source_id, kind), []).append(external_id)
-    newer = inbox.alias()
     for (source_kind, source_id, kind), ids in sources.items():
         for chunk in chunks(sorted(ids)):
-            top = (
-                select(newer.c.external_id, func.max(newer.c.seq).label("seq"))
-                .where(newer.c.source_kind == source_kind, newer.c.source_id == source_id, newer.c.kind == kind)
-                .where(newer.c.external_id.in_(chunk))
-                .group_by(newer.c.external_id)
-                .subquery()
-            )
-            columns = (inbox.c.source_kind, inbox.c.source_id, inbox.c.kind, inbox.c.external_id, inbox.c.seq)
-            query = (
-                select(*columns, inbox.c.body_hash, inbox.c.version, inbox.c.received_at, inbox.c.state)
-                .join(top, and_(inbox.c.external_id == top.c.external_id, inbox.c.seq == top.c.seq))
-                .where(inbox.c.source_kind == source_kind, inbox.c.source_id == source_id, inbox.c.kind == kind)
-            )
-            found += rows_of(tx, query)
+            values = {"source_kind": source_kind, "source_id": source_id, "kind": kind, "ids": chunk}
+            found += rows_of(tx, _LATEST, values)
     return found
 
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Column, Connection, Dialect, Table, bindparam, delete, insert, select, update
+from sqlalchemy import Column, Connection, Dialect, Select, Table, bindparam, delete, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.compiler import Compiled, SQLCompiler
 
@@ -68,10 +68,15 @@ def load_rows(
 ) -> Iterator[Row]:
     """Every row whose `column` is one of `values`, in primary-key order within a chunk; with `lock` nobody else changes
     them until this transaction ends."""
-    statement = select(table).order_by(*table.primary_key)
     for chunk in chunks(sorted(set(values))):
-        query = statement.where(column.in_(chunk))
-        yield from rows_of(tx, query.with_for_update() if lock else query)
+        yield from rows_of(tx, _found_by(table, column.name, lock), {"values": chunk})
+
+
+@lru_cache(maxsize=256)
+def _found_by(table: Table, column: str, lock: bool) -> Select[Any]:
+    """Built once: putting a statement together costs more than running it on a few rows."""
+    found = select(table).where(table.c[column].in_(bindparam("values", expanding=True))).order_by(*table.primary_key)
+    return found.with_for_update() if lock else found
 
 
 def delete_rows(tx: Connection, table: Table, column: Column[Any], values: Iterable[Any]) -> None:
@@ -79,9 +84,11 @@ def delete_rows(tx: Connection, table: Table, column: Column[Any], values: Itera
         tx.execute(delete(table).where(column.in_(chunk)))
 
 
-def rows_of(tx: Connection, query: Any) -> list[Row]:
+def rows_of(tx: Connection, query: Any, values: Mapping[str, Any] | None = None) -> list[Row]:
     """The rows of a query as plain dictionaries."""
-    return [dict(row) for row in tx.execute(query).mappings().all()]
+    result = tx.execute(query, values)
+    names = tuple(result.keys())
+    return [dict(zip(names, row, strict=True)) for row in result.all()]
 
 
 def chunks(values: Sequence[Any], size: int = _CHUNK) -> Iterator[Sequence[Any]]:

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from .rows import Row, chunks, dialect_insert, insert_missing, rows_of, update_rows
 from .tables import stock, warehouses
+
+# Asked for every batch: built once.
+_OF_SKUS = (
+    select(stock)
+    .where(stock.c.sku.in_(bindparam("skus", expanding=True)))
+    .order_by(stock.c.sku, stock.c.warehouse_id)
+    .with_for_update()
+)
 
 
 def lock_stock(tx: Connection, skus: Iterable[str]) -> dict[tuple[int, str], Row]:
     """Stock rows of these SKUs, locked in one order everywhere (SKU, warehouse) until the transaction ends."""
     found: dict[tuple[int, str], Row] = {}
     for chunk in chunks(sorted(set(skus))):
-        query = (
-            select(stock).where(stock.c.sku.in_(chunk)).order_by(stock.c.sku, stock.c.warehouse_id).with_for_update()
-        )
-        found |= {(row["warehouse_id"], row["sku"]): row for row in rows_of(tx, query)}
+        found |= {(row["warehouse_id"], row["sku"]): row for row in rows_of(tx, _OF_SKUS, {"skus": chunk})}
     return found
 
 
