@@ -9,7 +9,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -198,8 +197,8 @@ def demo(
 def bench(
     what: str = typer.Argument(
         "life",
-        help="life: plain orders through the whole life cycle, the sandbox on the same cores; rules: 30 rules on one order; "
-        "claims: orders that compete for the last piece; "
+        help="absorb: stored documents to decided orders; life: plain orders through the whole life cycle, the sandbox on the "
+        "same cores; rules: 30 rules on one order; claims: orders that compete for the last piece; "
         "replay: a draft tried on that many generated past orders; "
         "scale: the life cycle with several workers on PostgreSQL",
     ),
@@ -212,80 +211,16 @@ def bench(
     chaos: bool = typer.Option(False, "--chaos", help="scale: workers are killed and frozen meanwhile"),
     as_json: Json = False,
 ) -> None:
-    """Measure: orders per second from being placed to being confirmed to their shop, microseconds of rules per order,
-    seconds of a replay, or winners of last pieces."""
-    if what == "claims":
-        _bench_claims(rounds, claims, database, as_json)
-        return
-    measures: dict[str, Callable[[int, int, str], dict[str, Any]]]
-    measures = {
-        "life": _bench_life,
-        "rules": _bench_rules,
-        "replay": _bench_replay,
-        "scale": partial(_bench_scale, workers, chaos),
-    }
-    measure = measures.get(what)
-    if measure is None:
-        raise ConfigError("bench_unknown", f"there is no benchmark {what}: life, rules, claims, replay, scale")
-    told = measure(orders, seed, database)
+    """Measure. `value` is what the name says (orders or rounds per second, microseconds, seconds), `floor` and `ratio` tell what
+    could be had at best in the same run; exit status 1 when something was lost, doubled or wrong."""
+    from bench.measures import Choice, measure
+
+    choice = Choice(orders, seed, rounds, claims, database, workers, chaos=chaos)
+    with _busy(f"measuring {what}"):
+        told = measure(what, choice)
     _print(told, as_json)
     if not told["good"]:
         raise typer.Exit(1)
-
-
-def _bench_life(orders: int, seed: int, database: str) -> dict[str, Any]:
-    from bench.demo import run_demo
-
-    with _busy(f"{orders} plain orders"):
-        report = run_demo(orders=orders, seed=seed, faults="none", mix="plain", database=database, apart=True)
-    return {
-        "bench": "life",
-        "value": report.orders_per_second,
-        "seconds": report.seconds,
-        "orders": orders,
-        "good": report.good,
-    }
-
-
-def _bench_replay(orders: int, seed: int, database: str) -> dict[str, Any]:
-    from bench.replay import measure_replay
-
-    with _busy(f"{orders} past orders"):
-        return measure_replay(orders, seed, database)
-
-
-def _bench_rules(orders: int, seed: int, _database: str) -> dict[str, Any]:
-    from bench.rules import run_rules
-
-    with _busy(f"30 rules on {orders} orders"):
-        return dataclasses.asdict(run_rules(orders=orders, seed=seed))
-
-
-def _bench_claims(rounds: int, claims: int, database: str, as_json: bool) -> None:
-    from bench.claims import as_json as told
-    from bench.claims import run_claims
-
-    with _busy(f"{rounds} rounds of {claims} claims"):
-        results = run_claims(rounds=rounds, claims=claims, databases=["", *filter(None, [database])])
-    if as_json:
-        sys.stdout.write(told(results) + "\n")
-    else:
-        screen.print_json(told(results))
-    if not all(each.good for each in results):
-        raise typer.Exit(1)
-
-
-def _bench_scale(workers: str, chaos: bool, orders: int, seed: int, _database: str) -> dict[str, Any]:
-    from bench.scale import run_scale
-
-    try:
-        counts = [int(each) for each in workers.split(",")]
-    except ValueError:
-        counts = []
-    if not counts or min(counts) < 1:
-        raise ConfigError("bench_workers", f"numbers by comma, not {workers[:40]!r}")
-    with _busy(f"{orders} plain orders, workers: {workers}"):
-        return run_scale(workers=counts, orders=orders, seed=seed, trouble=chaos)
 
 
 @app.command()

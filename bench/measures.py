@@ -1,0 +1,88 @@
+"""The benchmarks by name: each gives JSON values, `good` among them, for `hub.py bench`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from domain.errors import ConfigError
+
+from .absorb import bench_absorb
+from .claims import as_json as claims_as_json
+from .claims import run_claims
+from .demo import run_demo
+from .replay import measure_replay
+from .rules import run_rules
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What was asked for on the command line."""
+
+    orders: int
+    seed: int
+    rounds: int
+    claims: int
+    database: str
+    workers: str
+    chaos: bool
+
+
+def measure(what: str, choice: Choice) -> dict[str, Any]:
+    """Run one. ConfigError `bench_unknown` for a name there is not."""
+    run = _MEASURES.get(what)
+    if run is None:
+        raise ConfigError("bench_unknown", f"there is no benchmark {what}: {', '.join(_MEASURES)}")
+    return run(choice)
+
+
+def _absorb(choice: Choice) -> dict[str, Any]:
+    figure = bench_absorb(orders=choice.orders, seed=choice.seed, database=choice.database)
+    return {"bench": "absorb", **asdict(figure), "ratio": figure.ratio, "good": True}
+
+
+def _life(choice: Choice) -> dict[str, Any]:
+    report = run_demo(
+        orders=choice.orders, seed=choice.seed, faults="none", mix="plain", database=choice.database, apart=True
+    )
+    told = {"value": report.orders_per_second, "seconds": report.seconds, "orders": choice.orders, "good": report.good}
+    return {"bench": "life", **told}
+
+
+def _rules(choice: Choice) -> dict[str, Any]:
+    return asdict(run_rules(orders=choice.orders, seed=choice.seed))
+
+
+def _claims(choice: Choice) -> dict[str, Any]:
+    databases = ["", *filter(None, [choice.database])]
+    results = run_claims(rounds=choice.rounds, claims=choice.claims, databases=databases)
+    good = all(each.good for each in results)
+    return {"bench": "claims", "results": json.loads(claims_as_json(results)), "good": good}
+
+
+def _replay(choice: Choice) -> dict[str, Any]:
+    return measure_replay(choice.orders, choice.seed, choice.database)
+
+
+def _scale(choice: Choice) -> dict[str, Any]:
+    from .scale import run_scale
+
+    try:
+        counts = [int(each) for each in choice.workers.split(",")]
+    except ValueError:
+        counts = []
+    if not counts or min(counts) < 1:
+        raise ConfigError("bench_workers", f"numbers by comma, not {choice.workers[:40]!r}")
+    return run_scale(workers=counts, orders=choice.orders, seed=choice.seed, trouble=choice.chaos)
+
+
+_MEASURES: Mapping[str, Callable[[Choice], dict[str, Any]]] = {
+    "absorb": _absorb,
+    "life": _life,
+    "rules": _rules,
+    "claims": _claims,
+    "replay": _replay,
+    "scale": _scale,
+}
