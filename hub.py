@@ -28,6 +28,8 @@ rules = typer.Typer(
     no_args_is_help=True, help="Versions of the rules: draft, replay on past orders, approve, arm, roll back."
 )
 app.add_typer(rules, name="rules")
+orders_app = typer.Typer(invoke_without_command=True)
+app.add_typer(orders_app, name="orders")
 
 Json = Annotated[bool, typer.Option("--json", help="one JSON object on standard output")]
 Key = Annotated[str, typer.Option("--key", envvar="HUB_STAFF_KEY", help="your clerk's or admin's key: who does it")]
@@ -142,16 +144,44 @@ def work(
         runner.stop()
 
 
-@app.command()
+@orders_app.callback()
 def orders(
-    status: str = "", account: str = "", search: str = "", after: str = "", limit: int = 50, as_json: Json = False
+    context: typer.Context,
+    status: str = "",
+    account: str = "",
+    search: str = "",
+    after: str = "",
+    limit: int = 50,
+    as_json: Json = False,
 ) -> None:
-    """List orders, newest change last."""
+    """List orders, newest change last; or explain one."""
     from pipeline.views import list_orders
 
+    if context.invoked_subcommand is not None:
+        return
     with _hub() as hub:
         page = list_orders(hub, status=status, account=account, search=search, after_cursor=after, limit=limit)
     _print(page, as_json)
+
+
+@orders_app.command("explain")
+def explain_order(
+    number: str,
+    instead: Annotated[
+        str, typer.Option(help="why not: warehouse=NAME, rule=ID, carrier=NAME or release, and what would change it")
+    ] = "",
+    as_json: Json = False,
+) -> None:
+    """Why an order was decided as it was: what fired and what every condition saw; and why not otherwise."""
+    from pipeline.explanation import explain_order, show_lines
+    from pipeline.order_view import order_id_of
+
+    with _hub() as hub:
+        told = explain_order(hub, order_id_of(hub, number), instead)
+    if as_json:
+        _print(told, as_json)
+    else:
+        sys.stdout.write("\n".join(show_lines(told)) + "\n")
 
 
 @app.command()

@@ -21,6 +21,7 @@ from pipeline.desk import (
     send_number_now,
     unmerge_number,
 )
+from pipeline.explanation import explain_number
 from pipeline.intake import Intake
 from pipeline.order_view import by_external, order_id_of, order_view, partner_order
 from pipeline.posts import Reply
@@ -128,6 +129,20 @@ def post_cancel_by_external(caller: Canceller, hub: Ours, raw: Raw, account: str
 def get_order(caller: Reader, hub: Ours, number: str) -> dict[str, Any]:
     """One order by its number, in any of the styles people type."""
     return _show(hub, caller, order_id_of(hub, number, partner_id=caller.partner_id))
+
+
+@router.get("/{number}/explanation", responses=problems(404))
+def get_explanation(
+    caller: Reader,
+    hub: Ours,
+    number: str,
+    instead: Annotated[
+        str, Query(max_length=300, description="warehouse=NAME, rule=ID, carrier=NAME or release: why not that")
+    ] = "",
+) -> dict[str, Any]:
+    """Why the order was decided as it was, decided again with what was known then; with `instead`, why not otherwise and
+    the smallest change that would have made the difference. A partner is told the outcome of its own order only."""
+    return explain_number(hub, caller, number, instead)
 
 
 @router.post("/{number}/cancel", responses=problems(404, 409), openapi_extra=body(REASON, required=False))

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 from urllib.parse import urlencode
 
 from starlette.responses import JSONResponse, Response
 
+from domain.errors import RefusedError
 from pipeline.console_details import exception_detail, order_detail
 from pipeline.console_overview import overview
 from pipeline.console_views import Page, account_names, exception_tabs, list_open, list_orders_page
+from pipeline.explanation import explain_order, flat
+from pipeline.order_view import order_id_of
 
 from . import words
 from .answers import Visit, go, show
@@ -18,6 +22,8 @@ from .charts import bars
 from .guard import safe_path
 
 _VIEW = ("state", "code", "account", "assignee", "q", "after")
+ASKED = ("all", "release", "warehouse", "rule", "carrier")
+_RULES, _CONDITIONS, _OF_ONE_RULE = 30, 120, 40
 _STATES = ("open", "snoozed", "resolved")
 ORDER_STATUSES = ("pending_payment", "pending_shipment", "partially_shipped", "shipped", "completed", "closed")
 
@@ -118,6 +124,37 @@ def show_orders(visit: Visit) -> Response:
 
 
 def show_order(visit: Visit, **more: Any) -> Response:
-    order = order_detail(visit.hub, visit.request.path_params["number"][:64])
+    number = visit.request.path_params["number"][:64]
+    order = order_detail(visit.hub, number)
     values: dict[str, Any] = {"order": order, "active": "orders", "shown": None, "documents": None}
-    return show(visit, "order.html", **(values | more))
+    return show(visit, "order.html", **(values | _why(visit, number) | more))
+
+
+def _why(visit: Visit, number: str) -> dict[str, Any]:
+    """The explanation, when the address asks for it; what it asks for fills the form."""
+    query = visit.request.query_params
+    asked = {name: query.get(name, "")[:200].strip() for name in ("why", "name")}
+    told: dict[str, Any] = {"asked": asked, "why": None, "why_fault": "", "seen": []}
+    if asked["why"] not in ASKED:
+        return told
+    instead = f"{asked['why']}={asked['name']}" if asked["why"] not in {"all", "release"} else asked["why"]
+    try:
+        why = explain_order(visit.hub, order_id_of(visit.hub, number), "" if instead == "all" else instead)
+    except RefusedError as error:
+        if error.code != "alternative":
+            raise
+        return told | {"why_fault": error.code}
+    return told | {"why": why, "seen": _seen(why["rules"], asked)}
+
+
+def _seen(rules: list[dict[str, Any]], asked: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Rules with their conditions in a row each, no more than fit a page; the one asked for comes first."""
+    ordered = sorted(
+        rules, key=lambda rule: (asked["why"] != "rule" or rule["rule"] != asked["name"], not rule["matched"])
+    )
+    found, room = [], _CONDITIONS
+    for rule in ordered[:_RULES]:
+        rows = list(islice(flat(rule["conditions"]), max(0, min(room, _OF_ONE_RULE))))
+        room -= len(rows)
+        found.append(rule | {"rows": [{"depth": depth} | dict(node) for depth, node in rows]})
+    return found

@@ -48,6 +48,8 @@ def environment(language: str) -> Environment:
         "field": named(words.FIELDS, "consignee."),
         "answer": named(words.ANSWERS),
         "difference": named(words.DIFFERENCES),
+        "why_not": named(words.WHY_NOT),
+        "change": named(words.CHANGES),
         "rail": named(words.RAILS),
         "rule_event": named(words.RULE_EVENTS),
         "money": money,

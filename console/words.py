@@ -282,7 +282,43 @@ RULE_EVENTS: Mapping[str, str] = {
     "rolled_back": "rolled back",
     "retired": "retired",
 }
-TABLES = (PROBLEMS, STATES, CHECKS, EVENTS, FIELDS, ANSWERS, DIFFERENCES, RAILS, RULE_EVENTS)
+WHY_NOT: Mapping[str, str] = {
+    "holds": "That is what was decided.",
+    "unknown": "It was not known when this was decided.",
+    "nothing_to_ship": "There is nothing to ship.",
+    "barred": "It may not ship this order.",
+    "supplier": "It ships no goods of this supplier.",
+    "stock": "Stock is short.",
+    "late": "It ships tomorrow only.",
+    "route_rule": "A route rule prefers another.",
+    "cost": "It costs more.",
+    "parcels": "It takes more parcels.",
+    "parts": "It would take more parts than allowed.",
+    "nearness": "The other is nearer.",
+    "priority": "The other has priority.",
+    "name": "Only the name decided.",
+    "no_plan": "No plan was possible.",
+    "carrier_unknown": "The warehouse does not work with it.",
+    "carrier_order": "Another carrier comes first.",
+    "hold": "A hold stops it.",
+    "condition": "A condition failed.",
+    "switched_off": "The rule is switched off.",
+    "alternative": "Choose what to ask about, and name it.",
+    "no_decision": "No decision yet.",
+    "without_input": "What was known then was not kept.",
+    "unknown_ruleset": "Its version of the rules is not stored any more.",
+}
+CHANGES: Mapping[str, str] = {
+    "value": "value",
+    "goods": "goods",
+    "stock": "stock",
+    "warehouse": "warehouse",
+    "sender": "sender",
+    "waive": "hold",
+    "rule": "rule",
+    "routing": "routing",
+}
+TABLES = (WHY_NOT, CHANGES, PROBLEMS, STATES, CHECKS, EVENTS, FIELDS, ANSWERS, DIFFERENCES, RAILS, RULE_EVENTS)
 
 
 def gravity(code: str) -> int:

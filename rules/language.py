@@ -50,7 +50,12 @@ class RulesetError(RefusedError):
 @cache
 def default_ruleset() -> Ruleset:
     """The ruleset of a fresh installation (`default.json`): hold on remarks, nearest warehouse with stock."""
-    return load((_FOLDER / "default.json").read_bytes())
+    return load(default_document())
+
+
+def default_document() -> bytes:
+    """The document of `default_ruleset`."""
+    return (_FOLDER / "default.json").read_bytes()
 
 
 def load(document: bytes | Mapping[str, Any]) -> Ruleset:

@@ -303,6 +303,11 @@ def _cut(text: str) -> str:
     return text if len(text) <= _SHOWN_TEXT else text[: _SHOWN_TEXT - 1] + "…"
 
 
+def show_value(field: Field, value: Any) -> str:
+    """A value of this field as traces show it: of a private text only its length."""
+    return _SHOW["private" if field.private else field.kind](value)
+
+
 def _show_text(seen: str) -> str:
     return f"'{_cut(seen)}'" if seen else "nothing"
 

@@ -91,6 +91,10 @@ def test_applies_checks_reads_works_and_lists(tmp_path: Path) -> None:
         assert read["new_documents"] == read["absorbed"] > 0
         orders = result(run(tmp_path, "orders", "--json"))
         assert len(orders["rows"]) == read["absorbed"]
+        number = orders["rows"][0]["number"]
+        why = result(run(tmp_path, "orders", "explain", number, "--instead", "release", "--json"))
+        assert (why["reproduced"], why["instead"]["held"]) == (True, False)
+        assert "why not release" in run(tmp_path, "orders", "explain", number, "--instead", "release").stdout
         codes = {row["code"] for row in result(run(tmp_path, "exceptions", "--json"))["rows"]}
         assert codes == {"sku_unmapped"}
         listings = tmp_path / "listings.csv"

@@ -20,6 +20,7 @@ ALLOWED: dict[tuple[str, str], set[str]] = {
     ("post", "/v1/orders:batch"): {"acme"},
     ("get", "/v1/orders"): ALL,
     ("get", "/v1/orders/{number}"): ALL,
+    ("get", "/v1/orders/{number}/explanation"): ALL,
     ("get", "/v1/orders/by-external/{account}/{external_id}"): ALL,
     ("post", "/v1/orders/{number}/cancel"): {"acme", "clerk", "admin"},
     ("post", "/v1/orders/by-external/{account}/{external_id}/cancel"): {"acme", "clerk", "admin"},
@@ -165,6 +166,26 @@ def test_a_partner_sees_no_staff_and_no_rules(house: House) -> None:
     ):
         shown = house.call("GET", path).text
         assert not any(word in shown for word in ("clerk", "by Jo", "decision", "assignee", "resolved_by", "events"))
+
+
+def test_a_partner_is_told_the_outcome_of_its_own_order_and_no_reasons_of_ours(house: House) -> None:
+    number = house.post(order(buyer_message="please call 13912345678"), "k").json()["number"]
+    foreign = own(house, "zeta")
+    path = f"/v1/orders/{number}/explanation"
+    told = house.call("GET", path).json()
+    assert told.keys() == {"made_at", "released", "holds", "fulfilments"}
+    assert (told["released"], told["holds"], told["fulfilments"]) == (False, ["hold_remark"], 1)
+    assert house.call("GET", path, params={"instead": "release"}).json() == told
+    for instead in ("warehouse=wh1", "rule=remark", "carrier=SF"):
+        reply = house.call("GET", path, params={"instead": instead})
+        assert (reply.status_code, reply.json()["code"]) == (403, "forbidden")
+    assert house.call("GET", f"/v1/orders/{foreign}/explanation").status_code == 404
+    staff = house.call("GET", path, key="read", params={"instead": "release"}).json()
+    assert staff["reproduced"] is True
+    assert staff["instead"]["changes"]
+    assert "13912345678" not in str(staff)
+    reply = house.call("GET", path, key="read", params={"instead": "money=1"})
+    assert (reply.status_code, reply.json()["code"]) == (422, "alternative")
 
 
 def test_a_cursor_of_another_partner_or_list_is_refused(house: House) -> None:

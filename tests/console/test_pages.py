@@ -133,6 +133,29 @@ async def test_what_a_buyer_types_is_text_on_every_page(hub: Hub, clerk: Desk) -
     assert "{{ 7*7 }}${7*7}" in shown
 
 
+async def test_an_order_says_why_and_why_not_in_both_languages(hub: Hub, clerk: Desk) -> None:
+    numbers = {
+        name: list_orders_page(hub, text=name).rows[0]["number"] for name in ("PO-REMARK", "PO-FINE", "PO-STOCK")
+    }
+    remark = f"/orders/{numbers['PO-REMARK']}"
+    assert 'name="why"' in await clerk.text(remark)
+    for language, same, hold in (
+        ("en", "Decided again: the same", "A hold stops it."),
+        ("zh", "重新决策: 结果相同", "被挂起。"),
+    ):
+        await clerk.send("/preferences", {"lang": language})
+        page = await clerk.text(f"{remark}?why=release")
+        assert same in page and hold in page and len(page.encode()) <= SMALL
+        assert "<code>hold_remark</code>" in page
+        assert "请发顺丰" not in page.partition('id="why-not"')[2].partition("</section>")[0]
+    await clerk.send("/preferences", {"lang": "en"})
+    assert "That is what was decided." in await clerk.text(f"/orders/{numbers['PO-FINE']}?why=warehouse&name=hz")
+    assert "<code>hz|OUR-B</code>" in await clerk.text(f"/orders/{numbers['PO-STOCK']}?why=warehouse&name=hz")
+    assert "Choose what to ask about" in await clerk.text(f"{remark}?why=rule&name=")
+    assert "It was not known" in await clerk.text(f"{remark}?why=warehouse&name=<b>")
+    assert (await clerk.get(f"{remark}?why=x&name=y")).status_code == 200
+
+
 async def test_an_address_that_names_nothing_is_a_page_not_a_crash(clerk: Desk) -> None:
     for path in ("/exceptions?at=EX-NOPE", "/orders/PA-1", "/orders/%00", "/exceptions?after=zzz", "/orders?after=1"):
         assert (await clerk.get(path)).status_code == 404, path

@@ -167,7 +167,7 @@ EFFECTS: dict[str, list[dict[str, Any]]] = {
 
 
 @st.composite
-def rulesets(draw: st.DrawFn) -> Ruleset:
+def ruleset_documents(draw: st.DrawFn) -> dict[str, Any]:
     rules = []
     for n in range(draw(st.integers(0, 6))):
         phase = draw(st.sampled_from(PHASES))
@@ -175,7 +175,11 @@ def rulesets(draw: st.DrawFn) -> Ruleset:
         then = draw(st.sampled_from(EFFECTS[phase]))
         rules.append(rule(draw(trees(*scopes)), then, id=f"{phase}-{n}", phase=phase))
     rates = draw(st.just([]) | st.just([{"carrier": "SF", "first_cost": 900, "step_cost": 100}]))
-    return load(document(*rules, routing={"rates": rates, "utc_offset": draw(st.integers(-720, 840))}))
+    return document(*rules, routing={"rates": rates, "utc_offset": draw(st.integers(-720, 840))})
+
+
+def rulesets() -> st.SearchStrategy[Ruleset]:
+    return ruleset_documents().map(load)
 
 
 def bare(decision: Decision) -> Decision:
