@@ -306,6 +306,7 @@ WHY_NOT: Mapping[str, str] = {
     "alternative": "Choose what to ask about, and name it.",
     "no_decision": "No decision yet.",
     "without_input": "What was known then was not kept.",
+    "unusable": "What was kept of it cannot be read any more.",
     "unknown_ruleset": "Its version of the rules is not stored any more.",
 }
 CHANGES: Mapping[str, str] = {

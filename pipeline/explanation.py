@@ -30,7 +30,7 @@ from .dossier import RECORD
 from .order_view import order_id_of
 from .views import show_time
 
-NO_DECISION, NO_INPUT, NO_RULESET = "no_decision", "without_input", "unknown_ruleset"
+NO_DECISION, NO_INPUT, NO_RULESET, UNUSABLE = "no_decision", "without_input", "unknown_ruleset", "unusable"
 
 
 def explain_number(hub: Hub, caller: Caller, number: str, instead: str = "") -> dict[str, Any]:
@@ -108,7 +108,10 @@ def _case(tx: Connection, told: Mapping[str, Any] | None) -> tuple[Case, dict[st
         ruleset = load_ruleset(document)
     except RefusedError:  # this version of the program does not know a word of it any more
         return NO_RULESET
-    order, facts = thaw(told, warehouses, thaw_sender(json.loads(contexts[told["w"]])))
+    try:
+        order, facts = thaw(told, warehouses, thaw_sender(json.loads(contexts[told["w"]])))
+    except (KeyError, IndexError, TypeError, ValueError):  # written by a version whose fields are not ours any more
+        return UNUSABLE
     return Case(order, facts, ruleset), json.loads(document)
 
 

@@ -16,6 +16,7 @@ from domain.decision import Decision
 from .alternatives import Goal, holds_in, lacking, narrow, plan_of, reaches, rules_of, why_not_warehouse
 from .boundaries import changes_of_tree
 from .changes import Case, Change, stock_to, switch_off, waive, warehouse_to, with_facts, with_sender
+from .compiler import speaks_of_parts
 from .decide import NO_WAREHOUSE, decide
 from .ranking import CLOSED, why_late
 from .routing import build_demand, total_needs
@@ -92,11 +93,13 @@ def find_flips(
 
 
 def _sorted(changes: Iterable[Change]) -> list[Change]:
-    """Each once, the nearest first; of equals the first found."""
+    """The first MOST_CANDIDATES, each once, the nearest first; of equals the first found."""
     found: dict[tuple[Any, ...], Change] = {}
     for change in islice(changes, 10 * MOST_CANDIDATES):
         found.setdefault((*change.target, change.before, change.after, change.distance), change)
-    return sorted(found.values(), key=lambda change: change.distance)[:MOST_CANDIDATES]
+        if len(found) == MOST_CANDIDATES:
+            break
+    return sorted(found.values(), key=lambda change: change.distance)
 
 
 def _try_pairs(search: _Search, singles: Sequence[Change]) -> None:
@@ -135,20 +138,21 @@ def _once(changes: Iterable[Change]) -> tuple[Change, ...]:
 
 def _for_tree(tree: Mapping[str, Any], case: Case, using: Looking) -> tuple[Change, ...]:
     """For each failing part of an `all`: the nearest change after which that part holds."""
-    if set(tree) != {"all"}:
-        return ()
     found: list[Change] = []
-    for part in tree["all"][: 2 * _MOST_TOGETHER]:
-        try:
-            test = using.condition(part).test
-            now = _changed(case, found)
-            if test(now.order, now.facts):
-                continue
-            near = sorted(islice(changes_of_tree(part, now, using), MOST_CANDIDATES), key=lambda each: each.distance)
-            found += [each for each in near if _holds(test, each.apply(now))][:1]
-        except AttributeError:  # a test of parts: there is no part to look at here
-            return ()
+    for part in _failing(tree, case, using)[: 2 * _MOST_TOGETHER]:
+        test = using.condition(part).test
+        now = _changed(case, found)
+        near = sorted(islice(changes_of_tree(part, now, using), MOST_CANDIDATES), key=lambda each: each.distance)
+        found += [each for each in near if _holds(test, each.apply(now))][:1]
     return tuple(found)
+
+
+def _failing(tree: Mapping[str, Any], case: Case, using: Looking) -> list[Mapping[str, Any]]:
+    """The parts of an `all` that fail; of anything else, and of tests of parts, which are not looked at here, none."""
+    if set(tree) != {"all"}:
+        return []
+    parts: list[Mapping[str, Any]] = tree["all"]
+    return [part for part in parts if not speaks_of_parts(part) and not _holds(using.condition(part).test, case)]
 
 
 def _holds(test: Any, case: Case) -> bool:
@@ -197,6 +201,9 @@ def _candidates(
     for rule in rules_of(ruleset):
         if rule.id in matched and rule.id != goal.name:
             yield switch_off(rule)
+    if goal.kind == "rule" and goal.name in trees:
+        for part in _failing(trees[goal.name], case, using):
+            yield from changes_of_tree(part, case, using)
     for rule in sorted(rules_of(ruleset), key=lambda rule: (rule.id != goal.name, rule.id not in matched)):
         if rule.id in trees:
             yield from changes_of_tree(trees[rule.id], case, using)

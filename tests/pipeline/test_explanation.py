@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -69,11 +70,17 @@ def test_what_cannot_be_made_again_is_said_and_nothing_is_made_up(shop: Shop) ->
     assert list(show_lines(told)) == ["cannot be decided again: without_input"]
 
 
-def test_a_ruleset_that_is_gone_is_said(shop: Shop) -> None:
+def test_a_ruleset_that_is_gone_and_an_input_nobody_can_read_are_said(shop: Shop) -> None:
     shop.take(order("PO-1"))
+    told = shop.hub.vault.open_json(RECORD, *(shop.rows(t.decisions)[0][name] for name in ("id", "record")))["input"]
+    rewrite(shop, input={name: told[name] for name in ("n", "w")})
+    assert explained(shop, "PO-1")["unexplained"] == "unusable"
+    rewrite(shop, input=told)
+    assert explained(shop, "PO-1")["unexplained"] == ""
     with shop.hub.write() as tx:
-        tx.execute(update(t.rulesets).values(digest="gone"))
-    told = explained(shop, "PO-1")
-    assert told["unexplained"] in {"", "unknown_ruleset"}
+        content = next(row["content"] for row in shop.rows(t.contexts) if "ruleset" in row["content"])
+        lost = json.dumps(json.loads(content) | {"ruleset": "gone"})
+        tx.execute(update(t.contexts).where(t.contexts.c.content == content).values(content=lost))
+    assert explained(shop, "PO-1")["unexplained"] == "unknown_ruleset"
     with pytest.raises(RefusedError, match="one of"):
         explained(shop, "PO-1", "colour=red")
