@@ -42,6 +42,6 @@ $(STAMP): requirements-dev.lock requirements-uv.lock
 	$(PY) -c 'import sys; sys.exit(sys.version_info < (3,11) and "Python 3.11+ needed")'
 	$(PY) -m venv $(V)
 	$(V)/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-uv.lock
-	$(V)/bin/uv pip sync -q --python $(V)/bin/python --require-hashes requirements-dev.lock
+	$(V)/bin/uv pip sync -q --compile-bytecode --python $(V)/bin/python --require-hashes requirements-dev.lock
 	$(V)/bin/uv pip install -q --python $(V)/bin/python --no-deps --no-build-isolation -e .
 	touch $@
