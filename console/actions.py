@@ -14,7 +14,7 @@ from pipeline.console_details import exception_detail, order_detail, source_docu
 from pipeline.console_sessions import end_session, log_in
 from pipeline.references import exception_id
 from pipeline.regroup import merge_orders, reroute_order, unmerge_order
-from pipeline.review import Action, Reviewed, assign, cancel_by_number, id_of_number, replan_orders, review, snooze
+from pipeline.review import Action, Reviewed, assign, cancel_by_number, id_of_number, replan_orders, review, send_now, snooze
 
 from .answers import THEMES, Visit, go, remember_choice, show, sign_in
 from .guard import safe_path
@@ -160,7 +160,7 @@ def _try(visit: Visit, ref: str, wanted: str, note: str) -> dict[str, Any]:
 
 
 def act_on_order(visit: Visit, fields: Fields) -> Response:
-    """Cancel, release, regroup or check an order again, or look closer at what is hidden."""
+    """Cancel, release, regroup, send or check an order again, or look closer at what is hidden."""
     number = visit.request.path_params["number"][:64]
     here = f"/orders/{number}"
     wanted = _one(fields, "do")
@@ -178,7 +178,7 @@ def act_on_order(visit: Visit, fields: Fields) -> Response:
         if wanted == "check":
             replan_orders(visit.hub, [id_of_number(number)], actor=visit.session.actor)
             return go(visit, here, code="done")
-        if wanted in {"merge", "unmerge", "reroute"}:
+        if wanted in {"merge", "unmerge", "reroute", "send_now"}:
             _regroup(visit, number, wanted, _one(fields, "other")[:200])
             return go(visit, here, code="done")
         if wanted == "release":
@@ -189,9 +189,12 @@ def act_on_order(visit: Visit, fields: Fields) -> Response:
 
 
 def _regroup(visit: Visit, number: str, wanted: str, other: str) -> None:
-    """Merge with another order (`other` its number), take out of a parcel, send from another warehouse (`other` its name)."""
+    """Merge with another order (`other` its number), take out of a parcel, send from another warehouse (`other` its name) or
+    without waiting."""
     actor = visit.session.actor
-    if wanted == "merge":
+    if wanted == "send_now":
+        send_now(visit.hub, number, actor=actor)
+    elif wanted == "merge":
         merge_orders(visit.hub, number, other, actor=actor)
     elif wanted == "unmerge":
         unmerge_order(visit.hub, number, actor=actor)

@@ -212,6 +212,7 @@ ANSWERS: Mapping[str, str] = {
     "order_not_cancellable": "Everything has shipped: open an after-sale instead.",
     "already_pushed": "The warehouse has it already.",
     "not_merged": "It shares no parcel.",
+    "not_ready": "Nothing of it waits for its time.",
     "reroute_impossible": "It cannot be sent from there.",
     "warehouse_unknown": "There is no such warehouse.",
     "merge_same": "An order cannot be merged with itself.",

@@ -159,6 +159,7 @@ _OPTIONS: Mapping[str, Callable[[Any], bool]] = {
     "unpaid_minutes": _counts(1),
     "reserve": lambda value: value in ("on_order", "on_payment"),
     "credit_limit": _number(0, 10**15),
+    "max_calls": _number(1),
 }
 # (section, table inside an entry, its values that have a form)
 _TABLES = (
@@ -171,6 +172,7 @@ _TABLES = (
             "utc_offset": _number(-840, 840),
             "parcel_cost": _number(0),
             "suppliers": _texts,
+            "max_calls": _number(1),
         },
     ),
     ("accounts", "options", _OPTIONS),

@@ -14,22 +14,23 @@ from .bootstrap import Hub
 
 
 def log_in(hub: Hub, key: str) -> tuple[int, str, str]:
-    """(key id, actor, scope) of a staff key. RefusedError `unauthenticated`, whatever is wrong; partners' keys open no
-    console."""
+    """(key id, actor, scope) of a staff key. RefusedError `unauthenticated`, whatever is wrong. The console shows every
+    partner's orders, so a key that names a partner opens it with no scope."""
     caller = identify(hub, key)
     with hub.read() as tx:
         row = find_key(tx, hub.vault.search_hash("api_key", key))
-    if row is None or caller.scope == "partner":
+    if row is None or caller.scope == "partner" or not caller.staff:
         raise RefusedError("unauthenticated", "a valid staff key is needed")
     return int(row["id"]), caller.actor, caller.scope
 
 
 def staff_of(hub: Hub, key_id: int, sid: str) -> tuple[str, str] | None:
-    """(actor, scope) of the key a session was opened with, as of now; None when the key is revoked or the session ended."""
+    """(actor, scope) of the key a session was opened with, as of now; None when the key is revoked or names a partner
+    now, or the session ended."""
     with hub.read() as tx:
         row = find_living_key(tx, key_id)
         ended = find_ended(tx, sid)
-    if row is None or ended or row["scope"] == "partner":
+    if row is None or ended or row["scope"] == "partner" or row["partner_id"] is not None:
         return None
     return f"key:{row['name']}", str(row["scope"])
 

@@ -25,9 +25,9 @@ def find_key(tx: Connection, key_hash: bytes) -> Row | None:
 
 
 def find_living_key(tx: Connection, key_id: int) -> Row | None:
-    """name and scope of a key that is not revoked."""
+    """name, scope and partner of a key that is not revoked."""
     k = api_keys
-    rows = rows_of(tx, select(k.c.name, k.c.scope).where(k.c.id == key_id, k.c.revoked_at.is_(None)))
+    rows = rows_of(tx, select(k.c.name, k.c.scope, k.c.partner_id).where(k.c.id == key_id, k.c.revoked_at.is_(None)))
     return rows[0] if rows else None
 
 

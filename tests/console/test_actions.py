@@ -210,3 +210,16 @@ async def test_an_order_page_merges_takes_apart_and_reroutes_or_says_why_not(hub
     ):
         reply = await clerk.send(f"/orders/{number}", fields)
         assert answer in await clerk.text(reply.headers["location"])
+
+
+async def test_what_waits_for_its_time_has_a_button_to_be_sent_at_once(hub: Hub, clerk: Desk) -> None:
+    hub.settings = hub.settings.model_copy(update={"delay_seconds": 3600})
+    post(hub, [order_document("PO-LATER")])
+    path = f"/orders/{_number(hub, 'PO-LATER')}"
+    assert 'value="send_now"' in await clerk.text(path)
+    reply = await clerk.send(path, {"do": "send_now"})
+    page = await clerk.text(reply.headers["location"])
+    assert "Done." in page and "sent at once by a person" in page
+    assert 'value="send_now"' not in page
+    reply = await clerk.send(path, {"do": "send_now"})
+    assert "Nothing of it waits for its time." in await clerk.text(reply.headers["location"])

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from pipeline.access import revoke_key
+from pipeline.apply import apply_values
 from pipeline.bootstrap import Hub
 from tests.console.desk import Desk, sit_down
 from tests.console.seeds import KEYS, NOW
@@ -74,6 +75,16 @@ async def test_signing_out_ends_the_session_for_every_copy_of_its_cookie(desk: D
     assert (await desk.send("/logout", {})).status_code == 303
     desk.client.cookies.set("hub", copied, domain="console.test")
     assert (await desk.get("/")).status_code == 303
+
+
+@pytest.mark.parametrize("scope", ["read", "clerk", "admin"])
+async def test_a_key_that_names_a_partner_opens_no_console_whatever_its_scope(hub: Hub, clerk: Desk, scope: str) -> None:
+    narrow = {"name": "narrow", "key": "hub_narrow_key_00000000000000", "scope": scope, "partner": "acme"}
+    apply_values(hub, {"keys": [narrow]})
+    assert (await sit_down(hub).send("/login", {"key": narrow["key"]})).status_code == 401
+    assert (await clerk.get("/")).status_code == 200
+    apply_values(hub, {"keys": [narrow | {"name": "clerk", "key": KEYS["clerk"]}]})
+    assert (await clerk.get("/")).status_code == 303
 
 
 async def test_a_revoked_key_ends_its_sessions_at_once(hub: Hub, clerk: Desk) -> None:

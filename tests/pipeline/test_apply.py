@@ -70,6 +70,9 @@ def test_a_first_count_never_undoes_what_is_known_since(shop: Shop) -> None:
         ({"ruleset": {"file": "no-such-file.json"}}, "no-such-file"),
         ({"keys": [{"name": "k", "key": "k" * 24, "partner": "who"}]}, "who"),
         ({"keys": [{"name": "k", "key": "k" * 24, "scope": "god"}]}, "scope"),
+        ({"accounts": [{"name": "x", "channel": "standard", "options": {"max_calls": 0}}]}, "options.max_calls"),
+        ({"accounts": [{"name": "x", "channel": "standard", "options": {"max_calls": "4"}}]}, "options.max_calls"),
+        ({"warehouses": [warehouse(info={"country": "CN", "max_calls": True})]}, "info.max_calls"),
     ],
 )
 def test_what_is_wrong_is_named_and_nothing_is_changed(small_shop: Shop, told: dict[str, Any], names: str) -> None:
