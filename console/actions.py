@@ -14,7 +14,17 @@ from pipeline.console_details import exception_detail, order_detail, source_docu
 from pipeline.console_sessions import end_session, log_in
 from pipeline.references import exception_id
 from pipeline.regroup import merge_orders, reroute_order, unmerge_order
-from pipeline.review import Action, Reviewed, assign, cancel_by_number, id_of_number, replan_orders, review, send_now, snooze
+from pipeline.review import (
+    Action,
+    Reviewed,
+    assign,
+    cancel_by_number,
+    id_of_number,
+    replan_orders,
+    review,
+    send_now,
+    snooze,
+)
 
 from .answers import THEMES, Visit, go, remember_choice, show, sign_in
 from .guard import safe_path

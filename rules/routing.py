@@ -26,7 +26,7 @@ from .ranking import Ranked, handles, rank, usable
 from .rates import cheapest, choose_carrier, price
 from .reasons import build_failure, build_trace
 from .ruleset import PartView, Route, Routing, Split
-from .splitting import NODES, Nodes, Parcel, cut_lots, is_unlimited, lines_of, split_lots, view_part
+from .splitting import NODES, Nodes, Parcel, cut_lots, fits_one, is_unlimited, lines_of, split_lots, view_part, weigh
 
 EXACT_PLANS = 128
 _COMPARED = 5 * NODES
@@ -48,16 +48,24 @@ class Plan:
 
 
 class _Task(NamedTuple):
-    """One order to plan. `plain`: one warehouse's goods never come apart, and nothing has a cost. `nodes` are left for the
-    packing of all plans that are only compared."""
+    """One order to plan. `costed`: parcels have a cost; `whole`: all of it may share one parcel, so what one warehouse ships
+    never comes apart, and nothing is packed to compare plans; `plain`: no split could set it apart either, and nothing has a
+    cost. `nodes` are left for the packing of all plans that are only compared."""
 
     order: Order
     facts: Facts
     routing: Routing
     split: Split
     ranked: list[Ranked]
+    costed: bool
+    whole: bool
     plain: bool
     nodes: Nodes
+
+    @property
+    def free(self) -> bool:
+        """Whether no plan is better for its parcels or its cost: the first warehouse that has everything ships."""
+        return self.whole and not self.costed
 
     @property
     def most(self) -> int:
@@ -98,7 +106,9 @@ def plan_parts(
     needs = total_needs(demand)
     costed = bool(routing.rates) or any(one.warehouse.parcel_cost for one in ranked)
     split = split or _WHOLE
-    task = _Task(order, facts, routing, split, ranked, not costed and is_unlimited(split), Nodes(_COMPARED))
+    plain = not costed and is_unlimited(split)
+    whole = plain or fits_one(order, facts, demand, split)
+    task = _Task(order, facts, routing, split, ranked, costed, whole, plain, Nodes(_COMPARED))
     found, chosen = _draft_of(task, demand, needs)
     parts = _parts(task, found, carriers_for) if found else ()
     failure = "" if parts else build_failure(needs, ranked, facts, routing, too_many=bool(chosen))
@@ -149,7 +159,7 @@ def _draft_of(task: _Task, demand: tuple[PartLine, ...], needs: Needs) -> tuple[
     stock: list[dict[str, int]] = []
     for n, one in enumerate(task.ranked):  # nearly always one of the first has everything: nothing else is looked at
         here = usable(one.warehouse, needs, task.facts)
-        if task.plain and all(here[sku] >= units for sku, units in needs.items()):
+        if task.free and all(here[sku] >= units for sku, units in needs.items()):
             return _Draft(((_Shipment(n, demand), ()),)), (n,)
         stock.append(here)
     chosen = _choose(task, demand, needs, stock, stock)
@@ -192,6 +202,8 @@ def _key(task: _Task, group: Group, demand: Sequence[PartLine], stock: Stock) ->
     classes = tuple(task.ranked[n][:2] for n in group)
     if task.plain:
         return classes, group
+    if task.whole:
+        return _key_of_whole(task, group, classes, _allot(task, group, demand, stock))
     nodes = Nodes(min(NODES, task.nodes.left))
     before = nodes.left
     draft = _draft(task, group, demand, stock, nodes=nodes)
@@ -213,6 +225,25 @@ def _key(task: _Task, group: Group, demand: Sequence[PartLine], stock: Stock) ->
     return classes, unknown, cost, count, group
 
 
+def _key_of_whole(
+    task: _Task, group: Group, classes: tuple[object, ...], shipments: Sequence[_Shipment]
+) -> tuple[object, ...] | None:
+    """The key of a plan whose every shipment is one parcel."""
+    if len(shipments) > task.most:
+        return None
+    unknown = False
+    cost = 0
+    for shipment in shipments if task.costed else ():
+        warehouse = task.ranked[shipment.place].warehouse
+        cost += warehouse.parcel_cost
+        if task.routing.rates:
+            weight = weigh(task.order, task.facts, shipment.lines)
+            best = cheapest(task.routing.rates, warehouse, task.order.consignee, weight)
+            unknown = unknown or best is None
+            cost += best[0] if best is not None else 0
+    return classes, unknown, cost, len(shipments), group
+
+
 def _draft(
     task: _Task,
     group: Group,
@@ -223,7 +254,7 @@ def _draft(
 ) -> _Draft | None:
     """What each warehouse of the group ships, in parcels; None when those are more than the order may have."""
     shipments = [*_allot(task, group, demand, stock), *waiting]
-    if task.plain:
+    if task.whole:
         return _Draft(tuple((one, ()) for one in shipments)) if len(shipments) <= task.most else None
     taken: dict[int, int] = {}
     nodes = nodes or Nodes()
@@ -311,7 +342,7 @@ def _parts(task: _Task, draft: _Draft, carriers_for: CarriersFor | None) -> tupl
     taken: dict[int, int] = {}
     for shipment, parcels in draft.parcels:
         warehouse = task.ranked[shipment.place].warehouse
-        if task.plain and carriers_for is None:
+        if task.free and carriers_for is None:
             carrier = choose_carrier(warehouse, (), task.routing, task.order.consignee, 0)
             parts.append(Part(warehouse.name, shipment.lines, carrier, waits=shipment.waits))
             continue

@@ -62,6 +62,25 @@ def is_unlimited(split: Split) -> bool:
     return not (split.apart or split.by_supplier or _limits(split))
 
 
+def fits_one(order: Order, facts: Facts, demand: Sequence[PartLine], split: Split) -> bool:
+    """Whether all of `demand` may share one parcel: then what any warehouse ships of it may."""
+    if is_unlimited(split):
+        return True
+    lots = cut_lots(order, facts, demand, {})
+    if len({_group_of(lot, split) for lot in lots}) > 1:
+        return False
+    return all(sum(lot.units * getattr(lot, name) for lot in lots) <= limit for name, limit in _limits(split).items())
+
+
+def weigh(order: Order, facts: Facts, lines: Iterable[PartLine]) -> int:
+    """Grams of these units, as their lots weigh."""
+    return sum(part.quantity * _grams(order.lines[part.line], facts.goods.get(part.sku, _UNKNOWN)) for part in lines)
+
+
+def _grams(line: Line, goods: Goods) -> int:
+    return max(0, (0 if line.components else line.weight_grams) or goods.weight_grams)
+
+
 def line_value(line: Line) -> int:
     """The goods value of what is left of a line, minor units ≥ 0: its amount, but no more than the units there are at
     their price (a line of which some units left already keeps its whole amount)."""
@@ -82,10 +101,9 @@ def cut_lots(order: Order, facts: Facts, lines: Iterable[PartLine], taken: dict[
         start = taken.get(part.line, 0)
         taken[part.line] = start + part.quantity
         more = max(0, min(part.quantity, larger - start))
-        weight = (0 if line.components else line.weight_grams) or goods.weight_grams
+        sizes = _grams(line, goods), max(0, goods.volume_ml)
         for units, value in ((more, each + 1), (part.quantity - more, each)):
             if units:
-                sizes = max(0, weight), max(0, goods.volume_ml)
                 lots.append(Lot(part.line, part.sku, units, value, *sizes, goods.classes, goods.supplier))
     return lots
 

@@ -78,7 +78,9 @@ async def test_signing_out_ends_the_session_for_every_copy_of_its_cookie(desk: D
 
 
 @pytest.mark.parametrize("scope", ["read", "clerk", "admin"])
-async def test_a_key_that_names_a_partner_opens_no_console_whatever_its_scope(hub: Hub, clerk: Desk, scope: str) -> None:
+async def test_a_key_that_names_a_partner_opens_no_console_whatever_its_scope(
+    hub: Hub, clerk: Desk, scope: str
+) -> None:
     narrow = {"name": "narrow", "key": "hub_narrow_key_00000000000000", "scope": scope, "partner": "acme"}
     apply_values(hub, {"keys": [narrow]})
     assert (await sit_down(hub).send("/login", {"key": narrow["key"]})).status_code == 401

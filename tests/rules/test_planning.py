@@ -394,6 +394,32 @@ def test_the_quick_search_keeps_its_bound_and_never_gets_dearer_than_where_it_be
         assert len(used(greedy)) <= sum(1 / n for n in range(1, most_covered + 1)) * len(used(best))
 
 
+ROOMY = st.sampled_from([WHOLE, Split(max_weight_grams=9000, max_value=3000), Split(apart=(COLD,), partial=True)])
+CHEAPEST = st.sampled_from([None, lambda _: ("cheapest", "SF")])
+
+
+@settings(max_examples=120)
+@given(
+    LINES, known_facts(), ROOMY | ANY_SPLIT, ANY_ROUTING, CHEAPEST, st.sampled_from([(128, 1000), (1, 1000), (1, 0)])
+)
+def test_goods_that_fit_one_parcel_are_planned_as_if_every_plan_were_packed(
+    lines: list[Any], known: Facts, split: Split, routing: Routing, carriers_for: Any, limits: tuple[int, int]
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("rules.routing.EXACT_PLANS", limits[0])
+        patch.setattr("rules.covering.EXACT_SETS", limits[1])
+        quick = plan_parts(order(*lines), known, routing, None, split, carriers_for, trace=True)
+        patch.setattr("rules.routing.fits_one", lambda *_: False)
+        assert quick == plan_parts(order(*lines), known, routing, None, split, carriers_for, trace=True)
+
+
+def test_goods_that_fit_one_parcel_are_not_packed_to_compare_warehouses(monkeypatch: pytest.MonkeyPatch) -> None:
+    places = [warehouse(f"w{n}", parcel_cost=9 - n) for n in range(8)]
+    known = facts({(one.name, "A"): 9 for one in places}, *places)
+    monkeypatch.setattr("rules.routing.split_lots", lambda *_: pytest.fail("nothing was to be packed"))
+    assert where(plan(order(line("A", 3)), known, Split(max_weight_grams=2000), rates=(SF,))) == [("w7", 3)]
+
+
 def test_a_hundred_warehouses_with_prices_are_planned_in_bounded_time() -> None:
     places = [warehouse(f"w{n:03}", parcel_cost=100 - n % 7) for n in range(100)]
     known = facts({(f"w{n:03}", f"s{n % 25}"): 1 for n in range(100)}, *places)
