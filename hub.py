@@ -30,6 +30,8 @@ rules = typer.Typer(
 app.add_typer(rules, name="rules")
 orders_app = typer.Typer(invoke_without_command=True)
 app.add_typer(orders_app, name="orders")
+tables = typer.Typer(no_args_is_help=True, help="Rules of one phase as a spreadsheet.")
+rules.add_typer(tables, name="table")
 
 Json = Annotated[bool, typer.Option("--json", help="one JSON object on standard output")]
 Key = Annotated[str, typer.Option("--key", envvar="HUB_STAFF_KEY", help="your clerk's or admin's key: who does it")]
@@ -398,6 +400,55 @@ def import_rules(file: Path, key: Key = "", as_json: Json = False) -> None:
 
     with _hub() as hub:
         _print(import_version(hub, read_file(file), actor=_who(hub, key)), as_json)
+
+
+@rules.command("library")
+def library(name: str = typer.Argument(""), as_json: Json = False) -> None:
+    """Ready rulesets to start from: all of them, or the document of one."""
+    from pipeline.rule_library import list_ready, read_ready
+
+    if not name:
+        _print(list_ready(), as_json)
+        return
+    sys.stdout.write(read_ready(name).decode())
+
+
+@tables.command("export")
+def export_rule_table(
+    version: str,
+    file: Path,
+    phase: Annotated[str, typer.Option(help="route, carrier, hold or tag")],
+    form: Annotated[str, typer.Option("--format", help="csv or xlsx; default: as the file is named")] = "",
+    as_json: Json = False,
+) -> None:
+    """Write the rules of one phase to a file for a spreadsheet."""
+    from pipeline.rule_tables import export_table
+
+    with _hub() as hub:
+        table = export_table(hub, version, phase, form or file.suffix.removeprefix(".").lower())
+    try:
+        file.write_bytes(table)
+    except OSError as error:
+        raise ConfigError("ruleset_file", f"{file.name}: {error.strerror or error}") from None
+    _print({"file": str(file), "bytes": len(table)}, as_json)
+
+
+@tables.command("import")
+def import_rule_table(
+    version: str,
+    file: Path,
+    phase: Annotated[str, typer.Option(help="route, carrier, hold or tag")],
+    name: Annotated[str, typer.Option("--as", help="the new version; default: the old one's name with a number")] = "",
+    key: Key = "",
+    as_json: Json = False,
+) -> None:
+    """Make a new draft of a version, with the rules of one phase as a spreadsheet has them."""
+    from pipeline.rule_tables import import_table
+    from pipeline.rulesets import read_file
+
+    with _hub() as hub:
+        row = import_table(hub, version, phase, read_file(file), actor=_who(hub, key), name=name)
+    _print(row, as_json)
 
 
 def _who(hub: Hub, key: str) -> str:

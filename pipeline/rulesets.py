@@ -69,8 +69,11 @@ def faults_of(document: bytes) -> Sequence[Fault]:
     return ()
 
 
-def write_draft(hub: Hub, document: bytes, *, actor: str, rails: Mapping[str, Any] | None = None) -> Row:
-    """Store a draft, or another document for a version that nobody has approved yet. One that loads is validated at once.
+def write_draft(
+    hub: Hub, document: bytes, *, actor: str, rails: Mapping[str, Any] | None = None, new: bool = False
+) -> Row:
+    """Store a draft, or (unless it must be `new`) another document for a version that nobody has approved yet. One that loads
+    is validated at once.
     RefusedError `ruleset_invalid` (not a document with a version), `ruleset_version` (the version is taken), `rails`."""
     version, digest = _identity(document)
     limits = read_rails(rails or {})
@@ -88,7 +91,7 @@ def write_draft(hub: Hub, document: bytes, *, actor: str, rails: Mapping[str, An
         if row is None:
             row = {"id": hub.ids(), "version": version, "created_at": now, **values}
             stored.put_ruleset(tx, row)
-        elif row["state"] in _OPEN:
+        elif row["state"] in _OPEN and not new:
             stored.save_ruleset(tx, row["id"], **values, **_UNTRIED, **_UNAPPROVED)
         else:
             raise RefusedError("ruleset_version", f"{version} is {row['state']}: give changed rules a new version")

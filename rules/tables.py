@@ -73,6 +73,29 @@ def read_rules(table: Table, lists: Mapping[str, Sequence[str]] | None = None) -
     return rules
 
 
+def phase_of(table: Table) -> Phase:
+    """The phase whose effect the header names. Raises RulesetError."""
+    _check_size(table)
+    return _read_header(table[0])[0]
+
+
+def place_faults(faults: Iterable[Fault], table: Table, places: range) -> list[Fault]:
+    """Faults of a document that took its rules `places` from this table: those of a rule of the table are told by its cell, or
+    its row (`row 3`) when no column is to blame."""
+    header = ["" if cell is None else str(cell).strip() for cell in table[0]]
+    rows = [number for number, row in enumerate(table[1:], 2) if not all(_is_blank(cell) for cell in row)]
+    return [_placed(fault, header, rows, places) for fault in faults]
+
+
+def _placed(fault: Fault, header: Sequence[str], rows: Sequence[int], places: range) -> Fault:
+    steps = fault.path.split(".")
+    if len(steps) < 2 or steps[0] != "rules" or not steps[1].isdecimal() or int(steps[1]) not in places:
+        return fault
+    row = rows[int(steps[1]) - places.start]
+    column = next((header.index(step) for step in reversed(steps) if step in header), None)
+    return Fault(f"row {row}" if column is None else f"{column_name(column)}{row}", fault.reason)
+
+
 def _check_size(table: Table) -> None:
     if not table:
         _refuse("A1", "the table is empty: its first row names the columns")

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -141,22 +142,38 @@ def test_bad_configuration_is_one_clear_line(tmp_path: Path, text: str, said: st
     assert "Traceback" not in done.stderr
 
 
+KEYS = {"li": "key-of-li-0123456789abcdef", "wang": "key-of-wang-0123456789abcdef"}
+
+
+def call_as(who: str, *words: str) -> Any:
+    return CliRunner().invoke(app, words, env={"HUB_STAFF_KEY": KEYS.get(who, "")})
+
+
+def told_by(who: str, *words: str) -> Any:
+    """What a command of the rules answers."""
+    done = call_as(who, "rules", *words, "--json")
+    assert done.exit_code == 0, done.exception
+    return json.loads(done.stdout)
+
+
+def hire(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database of its own with two clerks."""
+    listed = "".join(f'[[keys]]\nname = "{name}"\nscope = "clerk"\nkey = "{key}"\n' for name, key in KEYS.items())
+    (folder / "keys.toml").write_text(listed)
+    monkeypatch.setenv("HUB_DATA", str(folder / "data"))
+    assert call_as("", "apply", str(folder / "keys.toml")).exit_code == 0
+
+
 def test_rules_live_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    keys = {"li": "key-of-li-0123456789abcdef", "wang": "key-of-wang-0123456789abcdef"}
-    listed = "".join(f'[[keys]]\nname = "{name}"\nscope = "clerk"\nkey = "{key}"\n' for name, key in keys.items())
-    (tmp_path / "keys.toml").write_text(listed)
+    hire(tmp_path, monkeypatch)
     (tmp_path / "rules.json").write_text(json.dumps({"version": "v1", "rules": []}))
-    monkeypatch.setenv("HUB_DATA", str(tmp_path / "data"))
 
     def call(*words: str, who: str = "") -> Any:
-        return CliRunner().invoke(app, words, env={"HUB_STAFF_KEY": keys.get(who, "")})
+        return call_as(who, *words)
 
     def rules(*words: str, who: str = "li") -> Any:
-        done = call("rules", *words, "--json", who=who)
-        assert done.exit_code == 0, done.exception
-        return json.loads(done.stdout)
+        return told_by(who, *words)
 
-    assert call("apply", str(tmp_path / "keys.toml")).exit_code == 0
     assert rules("draft", str(tmp_path / "rules.json"))["state"] == "validated"
     assert rules("validate", "v1")["state"] == "validated"
     assert rules("replay", "v1", "--last", "10")["orders"] == 0
@@ -168,3 +185,20 @@ def test_rules_live_on_the_command_line(tmp_path: Path, monkeypatch: pytest.Monk
     assert "ruleset_version" in str(call("rules", "import", str(tmp_path / "export.json"), who="wang").exception)
     assert [row["version"] for row in rules("list")] == [rules("show", "v1")["version"]]
     assert "HUB_STAFF_KEY" in str(call("rules", "rollback").exception)
+
+
+def test_a_table_of_rules_goes_through_files_and_the_library_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hire(tmp_path, monkeypatch)
+    rules = partial(told_by, "li")
+    names = [row["name"] for row in rules("library")]
+    assert "e-commerce" in names
+    file, document = tmp_path / "route.xlsx", tmp_path / "start.json"
+    document.write_text(call_as("", "rules", "library", "cross-border").stdout)
+    version = rules("draft", str(document))["version"]
+    assert rules("table", "export", version, str(file), "--phase", "route")["bytes"] == file.stat().st_size
+    assert rules("table", "export", version, str(tmp_path / "t"), "--phase", "tag", "--format", "csv")["bytes"] > 3
+    row = rules("table", "import", version, str(file), "--phase", "route", "--as", "mine")
+    assert (row["version"], row["state"]) == ("mine", "validated")
+    assert json.loads(row["document"])["rules"] == json.loads(document.read_text())["rules"]
