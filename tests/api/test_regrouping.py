@@ -7,8 +7,8 @@ from tests.pipeline.together import merging
 
 
 def test_staff_takes_an_order_out_of_a_parcel_and_puts_it_back(house: House) -> None:
-    with merging(60 * 24 * 365 * 10):
-        one, two = (house.post(order(n), n).json()["number"] for n in ("PO-1", "PO-2"))
+    merging(house.hub)
+    one, two = (house.post(order(n), n).json()["number"] for n in ("PO-1", "PO-2"))
     shown = house.call("GET", f"/v1/orders/{one}").json()["fulfilments"]
     assert [row["ships_with"] for row in shown] == [[two]]
     assert house.call("POST", f"/v1/orders/{one}/unmerge", key="clerk").json()["number"] == one

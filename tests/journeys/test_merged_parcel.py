@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,9 @@ def test_one_parcel_is_told_to_two_trades(sqlite_url: str, tmp_path: Path, box: 
     if fault:
         told = {"server": "qimen", "method": "deliveryorder.create", "fault": fault, "count": 1}
         ledgers.call(box, "faults", told)
-    with merging(0.1), house(sqlite_url, tmp_path, box) as hub:
+    with house(sqlite_url, tmp_path, box) as hub:
+        merging(hub, 1)
+        hub.clock = lambda: datetime.now(UTC) + timedelta(seconds=54)  # of the shortest window six seconds are left
         ids = place(box, f"ann {fault}", f"two {fault}")
         run_until(hub, all_in(hub, ids, "completed"))
         (document,) = there(box, ids)

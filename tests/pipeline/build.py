@@ -21,6 +21,7 @@ from pipeline.apply import apply_values
 from pipeline.bootstrap import Hub, open_hub
 from pipeline.dispatch import End, Job, Outcome, claim
 from pipeline.dossier import DETAIL, Dossier, load_dossiers
+from pipeline.rulesets import approve_version, arm_version, replay_version, write_draft
 from pipeline.settings import Settings
 from pipeline.settle import settle
 from storage import tables as t
@@ -380,3 +381,13 @@ def furnish(hub: Hub, told: Mapping[str, Any] | None = None) -> Shop:
                 tx.execute(table.delete())
     apply_values(hub, config() if told is None else told)
     return Shop(hub, hub.clock)
+
+
+def arm(hub: Hub, *rules: Mapping[str, Any], **more: Any) -> str:
+    """Put a ruleset of these rules in force from this moment on, as two people do it. Its version."""
+    version = f"armed-{hub.ids()}"
+    write_draft(hub, encoded({"version": version, "rules": list(rules), **more}), actor="ann")
+    replay_version(hub, version, actor="ann", last=1)
+    approve_version(hub, version, actor="bo", override="a test")
+    arm_version(hub, version, actor="bo")
+    return version

@@ -17,16 +17,15 @@ from pipeline.rulesets import approve_version, arm_version, replay_version, vers
 from pipeline.supply import put_stock_text
 from storage.times import micros
 
+from . import build
 from .build import NOW, Shop, confirmed, lines_of, order, ship_to, trade
 
 MANY = {"field": "order.units", "op": "ge", "value": 2}
 GIFT = {"id": "g", "phase": "gift", "when": MANY, "then": {"gift": [{"sku": "GIFT", "quantity": 1}]}}
 
 
-def arm(shop: Shop, *rules: dict[str, Any], version: str = "t-1") -> None:
+def arm(shop: Shop, *rules: dict[str, Any]) -> None:
     """Arm a ruleset of these rules; a gift has stock."""
-    file = shop.hub.settings.data_folder / f"{version}.json"
-    file.write_text(json.dumps({"version": version, "rules": list(rules)}))
     stock = [{"warehouse": "wh1", "sku": "GIFT", "on_hand": 10}]
     goods = [{"sku": "GIFT", "title": "A cup", "weight_grams": 200}]
     apply_values(shop.hub, {"ruleset": {"file": str(file)}, "stock": stock, "goods": goods})
@@ -34,6 +33,8 @@ def arm(shop: Shop, *rules: dict[str, Any], version: str = "t-1") -> None:
         replay_version(shop.hub, version, last=1, actor="ann")
         approve_version(shop.hub, version, actor="bob")
         arm_version(shop.hub, version, actor="bob")
+    apply_values(shop.hub, {"stock": stock, "goods": goods})
+    build.arm(shop.hub, *rules)
 
 
 def gift_states(order_: Any) -> list[tuple[str, str]]:
@@ -85,7 +86,7 @@ def test_what_was_pushed_stays_given(shop: Shop) -> None:
     arm(shop, GIFT)
     order_ = shop.take(order())
     shop.push()
-    arm(shop, version="t-2")
+    arm(shop)
     order_ = shop.take(order(at=1, tags=["vip"]))
     assert (order_.states, gift_states(order_)) == (["accepted"], [("gift:g:GIFT", "open")])
     shop.check_books()
@@ -193,12 +194,12 @@ def test_nothing_goes_out_before_its_time(shop: Shop) -> None:
 def test_another_schedule_times_a_push_anew_until_it_is_claimed(shop: Shop) -> None:
     arm(shop, later(60))
     order_ = shop.take(order())
-    arm(shop, later(30), version="t-2")
+    arm(shop, later(30))
     order_ = shop.take(order(at=1, tags=["vip"]))
     assert order_.outbox("push")["due_at"] == micros(NOW + timedelta(minutes=30))
     shop.clock.wait(minutes=31)
     jobs = shop.claim()
-    arm(shop, later(90), version="t-3")
+    arm(shop, later(90))
     shop.take(order(at=2, tags=["vip", "new"]))
     assert order_.again().outbox("push")["state"] == "sending"
     shop.end(jobs)

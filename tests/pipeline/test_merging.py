@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from typing import Any
@@ -26,10 +25,22 @@ from .build import Order, Shop, config, confirmed, furnish, order, reported, tra
 from .together import check_units, merge_rows, merging, take_two
 
 
-@pytest.fixture(autouse=True)
-def rule() -> Iterator[None]:
-    with merging():
-        yield
+@pytest.fixture
+def shop(shop: Shop) -> Shop:
+    merging(shop.hub)
+    return shop
+
+
+@pytest.fixture
+def small_shop(small_shop: Shop) -> Shop:
+    merging(small_shop.hub)
+    return small_shop
+
+
+@pytest.fixture
+def pg_shop(pg_shop: Shop) -> Shop:
+    merging(pg_shop.hub)
+    return pg_shop
 
 
 def go(shop: Shop) -> list[Job]:
@@ -116,6 +127,7 @@ def test_accounts_of_one_partner_share_a_parcel_and_of_two_partners_do_not(small
     told |= {"accounts": accounts, "partners": [{"name": "acme"}, {"name": "zeta"}]}
     told["listings"] = [{"account": a["name"], "external_sku": "EXT-A", "sku": "A"} for a in accounts]
     shop = furnish(small_shop.hub, told)
+    merging(shop.hub)
     keys = [shop.take(order("PO-1"), account=name).part["merge_key"] for name in ("acme", "acme2", "zeta")]
     assert keys[0] == keys[1] != keys[2]
 
@@ -124,6 +136,7 @@ def test_cash_on_delivery_masked_and_abroad_never_wait(small_shop: Shop) -> None
     told = config()
     told["partners"] = [{"name": "acme", "options": {"cod_allowed": True}}]
     shop = furnish(small_shop.hub, told)
+    merging(shop.hub)
     assert shop.take(order("PO-1", payment={"status": "cod"})).part["merge_key"] is None
     masked = shop.take(trade(receiver_name="李**", receiver_mobile="138****8001", receiver_address="***"), account="tb")
     assert all(row["merge_key"] is None for row in masked.parts)
@@ -132,17 +145,17 @@ def test_cash_on_delivery_masked_and_abroad_never_wait(small_shop: Shop) -> None
 
 @pytest.mark.parametrize("minutes", [None, 0, 60])
 def test_without_a_rule_a_window_or_time_left_nobody_waits(small_shop: Shop, minutes: int | None) -> None:
-    with merging(minutes):
-        one = small_shop.take(order("PO-1"))
-        assert one.part["merge_key"] is None
-        assert len(small_shop.claim()) == 1
+    merging(small_shop.hub, minutes)
+    one = small_shop.take(order("PO-1"))
+    assert one.part["merge_key"] is None
+    assert len(small_shop.claim()) == 1
 
 
 def test_a_rule_that_goes_away_lets_what_waits_go(small_shop: Shop) -> None:
     one = small_shop.take(order("PO-1"))
-    with merging(None):
-        one = small_shop.take(order("PO-1", at=5, seller_memo=""))
-        assert (one.part["merge_key"], len(small_shop.claim())) == (None, 1)
+    merging(small_shop.hub, None)
+    one = small_shop.take(order("PO-1", at=5, seller_memo=""))
+    assert (one.part["merge_key"], len(small_shop.claim())) == (None, 1)
 
 
 # --- leaving before the push -----------------------------------------------------------------------------------------------
@@ -452,6 +465,7 @@ def test_an_order_is_sent_from_another_warehouse_by_hand(small_shop: Shop) -> No
     told["warehouses"] = [warehouse(), warehouse("wh2"), warehouse("wh3")]
     told["stock"] = [{"warehouse": name, "sku": "A", "on_hand": 9} for name in ("wh1", "wh2")]
     shop = furnish(small_shop.hub, told)
+    merging(shop.hub)
     one = shop.take(order("PO-1"))
     here = next(row["name"] for row in shop.rows(t.warehouses) if row["id"] == one.part["warehouse_id"])
     there = {"wh1": "wh2", "wh2": "wh1"}[here]

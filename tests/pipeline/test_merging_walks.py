@@ -187,10 +187,11 @@ walks = st.lists(st.tuples(st.sampled_from(range(len(STEPS))), st.integers(0, 2)
 
 def walk(shop: Shop, steps: list[tuple[int, int]]) -> None:
     wms = Wms()
-    with merging(), Loopback(wms) as server:
+    with Loopback(wms) as server:
         told = config()
         told["warehouses"] = [warehouse(url=server.url, repeats="findable")]
         walker = Walk(furnish(shop.hub, told), wms)
+        merging(shop.hub)
         for n in range(3):
             walker.shop.take(walker.document(n))
         for which, n in steps:

@@ -3,31 +3,21 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
-from typing import Any
 
 import pytest
 
-from domain.decision import Decision
-from pipeline import plan
 from pipeline.review import cancel_by_number
 from pipeline.supply import put_stock_text
-from rules.decide import decide
-from rules.routing import plan_parts
-from rules.ruleset import Routing, Split
 
-from .build import Order, Shop, order
+from .build import Order, Shop, arm, order
+
+PARTIAL = {"id": "partial", "phase": "split", "when": {"all": []}, "then": {"split": {"partial": True}}}
 
 
-@pytest.fixture(autouse=True)
-def _partial(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A ruleset whose split says `partial`, whatever its order."""
-
-    def decide_partial(content: Any, known: Any, ruleset: Any) -> Decision:
-        found = plan_parts(content, known, Routing(), None, Split(partial=True), None)
-        return replace(decide(content, known, ruleset), parts=found.parts)
-
-    monkeypatch.setattr(plan, "decide", decide_partial)
+@pytest.fixture
+def shop(shop: Shop) -> Shop:
+    arm(shop.hub, PARTIAL)
+    return shop
 
 
 def receive(shop: Shop, units: int) -> None:

@@ -3,34 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
-import pytest
-
-import pipeline.plan
-from domain.decision import Decision, Merging
-from rules.decide import decide
+from pipeline.bootstrap import Hub
 from storage import tables as t
 
-from .build import Order, Shop, order
+from .build import Order, Shop, arm, order
 
 WINDOW = 240  # minutes; orders of `build` are placed two hours before the clock starts
 
 
-@contextmanager
-def merging(minutes: float | None = WINDOW) -> Iterator[None]:
-    """A ruleset with a rule of the merge phase for everybody; None: one without."""
+def merge_rule(minutes: int = WINDOW) -> dict[str, Any]:
+    """A rule of the merge phase for everybody; 0: nobody waits."""
+    window = {"window_minutes": minutes} if minutes else False
+    return {"id": "wait", "phase": "merge", "when": {"all": []}, "then": {"merge": window}}
 
-    def decided(*told: Any, **more: Any) -> Decision:
-        rule = None if minutes is None else Merging(minutes, "wait")  # type: ignore[arg-type] # less than a minute, for the real clock
-        return replace(decide(*told, **more), merging=rule)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline.plan, "decide", decided)
-        yield
+def merging(hub: Hub, minutes: int | None = WINDOW) -> None:
+    """From now on a ruleset with a rule of the merge phase is in force; None: one without."""
+    arm(hub, *([] if minutes is None else [merge_rule(minutes)]))
 
 
 def take_two(shop: Shop, **changes: Any) -> tuple[Order, Order]:
