@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, cast
 from urllib.parse import quote
 
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import FormData
+from starlette.datastructures import FormData, UploadFile
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
@@ -38,12 +38,13 @@ class Desk:
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """One request with who sent it."""
+    """One request with who sent it; `uploads` are the files of its form by field."""
 
     desk: Desk
     request: Request
     session: Session
     now: datetime
+    uploads: Mapping[str, bytes] = field(default_factory=dict)
 
     @property
     def hub(self) -> Hub:
@@ -143,22 +144,23 @@ def page(desk: Desk, handler: Handler, *, public: bool = False, passive: bool = 
     return endpoint
 
 
-def form(desk: Desk, handler: FormHandler, *, public: bool = False, reading: bool = False) -> Endpoint:
+def form(desk: Desk, handler: FormHandler, *, public: bool = False, reading: bool = False, files: int = 0) -> Endpoint:
     """An endpoint that changes something: only for a form of this session, sent from one of our own pages, by somebody
-    who may (`reading`: a read-only key is enough)."""
+    who may (`reading`: a read-only key is enough). Its form may have at most `files` files."""
 
     async def endpoint(request: Request) -> Response:
         if not is_our_form(request.headers):
             return Response("This form was not sent from here.", 403, media_type="text/plain")
-        sent = await request.form(max_files=0, max_fields=_FIELDS)
-        fields = _texts(sent)
+        async with request.form(max_files=files, max_fields=_FIELDS) as sent:
+            fields = _texts(sent)
+            uploads = {name: await value.read() for name, value in sent.multi_items() if isinstance(value, UploadFile)}
 
         def act(visit: Visit) -> Response:
             if not visit.desk.signer.csrf_fits(visit.session, fields.get("csrf", [""])[0]):
                 return show(visit, "refused.html", 403, reason="token")
             if not (public or visit.session.may_act or (reading and visit.session.scope)):
                 return show(visit, "refused.html", 403, reason="scope")
-            return handler(visit, fields)
+            return handler(replace(visit, uploads=uploads), fields)
 
         return await run_in_threadpool(_answer, desk, request, act, True)
 

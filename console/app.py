@@ -30,8 +30,8 @@ def create_console(hub: Hub) -> Starlette:
     def get(path: str, handler: Handler, *, public: bool = False, passive: bool = False) -> Route:
         return Route(path, page(desk, handler, public=public, passive=passive), methods=["GET"])
 
-    def post(path: str, handler: FormHandler, *, public: bool = False, reading: bool = False) -> Route:
-        return Route(path, form(desk, handler, public=public, reading=reading), methods=["POST"])
+    def post(path: str, handler: FormHandler, *, public: bool = False, reading: bool = False, files: int = 0) -> Route:
+        return Route(path, form(desk, handler, public=public, reading=reading, files=files), methods=["POST"])
 
     routes = [
         get("/", pages.show_overview),
@@ -51,6 +51,8 @@ def create_console(hub: Hub) -> Starlette:
         post("/rules", rules.act_on_rules),
         get("/rules/{version:path}", rules.show_rule),
         post("/rules/{version:path}", rules.act_on_rule),
+        get("/rule-tables/{phase}.{kind}/{version:path}", rules.send_table),
+        post("/rule-tables/{version:path}", rules.take_table, files=1),
         Mount("/static", _files, name="static"),
     ]
     return Starlette(routes=routes, middleware=[Middleware(Guarded)], exception_handlers={404: _missing, 405: _refused})

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
 from starlette.responses import Response
 
 from domain.errors import ConfigError, RefusedError
+from pipeline.rule_tables import KINDS, PHASES, export_table, faults_told, import_table
 from pipeline.rulesets import (
     approve_version,
     arm_version,
@@ -30,6 +31,7 @@ from .answers import Visit, go, show
 REPLAYED_HERE = 2_000
 _SHOWN = 20_000
 _EXAMPLES = 5
+_MEDIA = {"csv": "text/csv; charset=utf-8", "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"}
 Fields = Mapping[str, list[str]]
 
 
@@ -46,7 +48,8 @@ def show_rules(visit: Visit) -> Response:
     return show(visit, "rules.html", rows=rows, force=force, active="rules")
 
 
-def show_rule(visit: Visit) -> Response:
+def show_rule(visit: Visit, table_faults: Sequence[Mapping[str, str]] = ()) -> Response:
+    """One version; `table_faults` say where a table of it was refused."""
     row = show_version(visit.hub, visit.request.path_params["version"][:200])
     replay = row["replay"] or {}
     kinds = [
@@ -56,7 +59,10 @@ def show_rule(visit: Visit) -> Response:
     values: dict[str, Any] = {"row": row, "replay": row["replay"], "kinds": kinds, "document": document[:_SHOWN]}
     values |= {"cut": len(document) > _SHOWN, "own": row["author"] == visit.session.actor, "here_most": REPLAYED_HERE}
     values |= {"tried": bool(row["replay_digest"]) and row["replay_digest"] == row["digest"]}
-    return show(visit, "rule.html", **values, address=_address(row["version"]), active="rules")
+    values |= {"table_faults": table_faults, "phases": PHASES, "kinds_of_table": KINDS}
+    values["tables"] = f"/rule-tables/{{}}{quote(row['version'], safe='')}"
+    status = 409 if table_faults else 200
+    return show(visit, "rule.html", status, **values, address=_address(row["version"]), active="rules")
 
 
 def act_on_rules(visit: Visit, fields: Fields) -> Response:
@@ -103,3 +109,35 @@ def _step(visit: Visit, version: str, fields: Fields) -> None:
         retire_version(hub, version, actor=actor, reason=reason)
     else:
         raise RefusedError("not_found", "there is no such action")
+
+
+def send_table(visit: Visit) -> Response:
+    """The rules of one phase of a version as a file."""
+    told = visit.request.path_params
+    version, phase, kind = told["version"][:200], told["phase"], told["kind"]
+    if phase not in PHASES or kind not in KINDS:
+        raise RefusedError("not_found", "there is no such table")
+    try:
+        table = export_table(visit.hub, version, phase, kind)
+    except RefusedError as error:
+        if error.code == "not_found":
+            raise
+        return show_rule(visit, faults_told(error))
+    name = f"attachment; filename={phase}.{kind}"
+    return Response(table, media_type=_MEDIA[kind], headers={"content-disposition": name})
+
+
+def take_table(visit: Visit, fields: Fields) -> Response:
+    """A new draft of a version, with the rules of one phase as an uploaded table has them."""
+    version = visit.request.path_params["version"][:200]
+    raw, actor = visit.uploads.get("table", b""), visit.session.actor
+    try:
+        row = import_table(visit.hub, version, _one(fields, "phase"), raw, actor=actor, name=_one(fields, "name"))
+    except (RefusedError, ConfigError) as error:
+        if error.code == "not_found":
+            raise
+        faults = faults_told(error) if isinstance(error, RefusedError) else []
+        if faults:
+            return show_rule(visit, faults)
+        return go(visit, _address(version), tone="bad", code=error.code, more=error.detail)
+    return go(visit, _address(row["version"]), code="done")

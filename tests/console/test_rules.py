@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from urllib.parse import quote
 
 import pytest
 
 from console.rules import REPLAYED_HERE
 from pipeline.bootstrap import Hub
-from pipeline.rulesets import list_versions, version_in_force
+from pipeline.rulesets import list_versions, show_version, version_in_force, write_draft
 from tests.console.desk import Desk, sit_down
 
 pytestmark = pytest.mark.anyio
@@ -106,3 +107,49 @@ async def test_both_languages_have_small_pages(hub: Hub, clerk: Desk) -> None:
             page = await clerk.text(path)
             assert word in page
             assert len(page.encode()) <= 60 * 1024
+
+
+ROUTE = {"id": "r", "phase": "route", "when": {"all": []}, "then": {"route": {"warehouses": ["hz"]}}}
+
+
+@pytest.mark.parametrize("kind", ["csv", "xlsx"])
+async def test_a_table_goes_down_and_comes_up_as_a_draft(one_hub: Hub, desk: Desk, kind: str) -> None:
+    await desk.log_in("clerk")
+    version = "a/b?c#d <i>"
+    await told(desk, "/rules", do="draft", document=json.dumps({"version": version, "rules": [ROUTE]}), rails="{}")
+    page = await desk.text(f"/rules/{quote(version, safe='')}")
+    link = f"/rule-tables/route.{kind}/{quote(version, safe='')}"
+    assert link in page
+    answer = await desk.get(link)
+    assert (answer.status_code, answer.headers["content-disposition"]) == (200, f"attachment; filename=route.{kind}")
+    up = f"/rule-tables/{quote(version, safe='')}"
+    answer = await desk.upload(up, {"phase": "route", "name": "mine"}, "table", answer.content)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/rules/mine")
+    assert json.loads(show_version(one_hub, "mine")["document"])["rules"] == [ROUTE]
+
+
+async def test_a_faulty_table_is_told_by_its_cells_and_nothing_is_stored(one_hub: Hub, desk: Desk) -> None:
+    await desk.log_in("clerk")
+    await told(desk, "/rules", do="draft", document=json.dumps({"version": "v1", "rules": [ROUTE]}), rails="{}")
+    table = f"id,amounts.paid ge,warehouses\na,{HOSTILE},hz\nb,1,\n".encode()
+    answer = await desk.upload("/rule-tables/v1", {"phase": "route"}, "table", table)
+    assert answer.status_code == 409
+    assert "<code>B2</code>" in answer.text and "<code>C3</code>" in answer.text and HOSTILE not in answer.text
+    assert "<code>A1</code>" in (await desk.upload("/rule-tables/v1", {"phase": "route"}, "table", b"")).text
+    assert (await desk.upload("/rule-tables/v1", {"phase": "gift"}, "table", b"id\n")).status_code == 303
+    assert (await desk.upload("/rule-tables/none", {"phase": "route"}, "table", b"id\n")).status_code == 404
+    for path in ("gift.csv/v1", "route.exe/v1", "route.csv/none"):
+        assert (await desk.get(f"/rule-tables/{path}")).status_code == 404
+    either = {"any": [{"field": "order.virtual", "op": "eq", "value": True}]}
+    hold = {"id": "h", "phase": "hold", "when": either, "then": {"hold": "hold_x"}}
+    await told(desk, "/rules", do="draft", document=json.dumps({"version": "v2", "rules": [hold]}), rails="{}")
+    assert "<code>rules.0</code>" in (await desk.get("/rule-tables/hold.csv/v2")).text
+    assert [row["version"] for row in list_versions(one_hub)] == ["v2", "v1"]
+
+
+async def test_who_may_only_read_uploads_nothing(one_hub: Hub, desk: Desk) -> None:
+    write_draft(one_hub, document().encode(), actor="ann")
+    await desk.log_in("read")
+    assert 'type="file"' not in await desk.text("/rules/v1")
+    assert (await desk.upload("/rule-tables/v1", {"phase": "tag"}, "table", b"id,tag\n")).status_code == 403
+    assert (await desk.get("/rule-tables/tag.csv/v1")).status_code == 200
