@@ -13,7 +13,6 @@ from pipeline.apply import apply_values
 from pipeline.messages import build_confirmation, build_shipment
 from pipeline.order_view import order_view
 from pipeline.review import review, send_now
-from pipeline.rulesets import approve_version, arm_version, replay_version, version_in_force
 from pipeline.supply import put_stock_text
 from storage.times import micros
 
@@ -28,11 +27,6 @@ def arm(shop: Shop, *rules: dict[str, Any]) -> None:
     """Arm a ruleset of these rules; a gift has stock."""
     stock = [{"warehouse": "wh1", "sku": "GIFT", "on_hand": 10}]
     goods = [{"sku": "GIFT", "title": "A cup", "weight_grams": 200}]
-    apply_values(shop.hub, {"ruleset": {"file": str(file)}, "stock": stock, "goods": goods})
-    if version_in_force(shop.hub) != version:
-        replay_version(shop.hub, version, last=1, actor="ann")
-        approve_version(shop.hub, version, actor="bob")
-        arm_version(shop.hub, version, actor="bob")
     apply_values(shop.hub, {"stock": stock, "goods": goods})
     build.arm(shop.hub, *rules)
 
