@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +59,9 @@ class Merging:
     rule: str
 
 
-@dataclass(frozen=True, slots=True)
-class TraceStep:
-    """One rule looked at: `matched`, and `why` - the first condition that failed, or what the match saw."""
+class TraceStep(NamedTuple):
+    """One rule looked at: `matched`, and `why` - the first condition that failed, or what the match saw. A tuple, because a
+    decision makes dozens of them."""
 
     rule: str
     phase: str

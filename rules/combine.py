@@ -16,11 +16,17 @@ COD = "cod"
 
 def matching(rules: Sequence[Rule], order: Order, facts: Facts, steps: list[TraceStep] | None) -> list[Rule]:
     """The rules that match, in order; every rule looked at goes to `steps`."""
+    if not rules:
+        return []
     if steps is None:
-        return [rule for rule in rules if rule.test(order, facts)] if rules else []
-    looked = [rule.step(order, facts) for rule in rules]
-    steps += looked
-    return [rule for rule, step in zip(rules, looked, strict=True) if step.matched]
+        return [rule for rule in rules if rule.test(order, facts)]
+    matched = []
+    for rule in rules:
+        step = rule.step(order, facts)
+        steps.append(step)
+        if step.matched:
+            matched.append(rule)
+    return matched
 
 
 def combine_holds(

@@ -221,16 +221,15 @@ def _summer(name: str, chosen: Test | None, given: Given) -> Callable[[Any], int
 def compile_step(rule: str, phase: Phase, look: Look) -> Step:
     """The trace step of one rule. Steps that say the same are one object: they are frozen, and building them anew for
     every order costs more than the rule itself."""
-    known: tuple[dict[str, TraceStep], dict[str, TraceStep]] = ({}, {})
+    known: dict[tuple[bool, str], TraceStep] = {}
 
     def step(order: Any, facts: Any) -> TraceStep:
-        met, why = look(order, facts)
-        kept = known[met]
-        found = kept.get(why)
+        answer = look(order, facts)
+        found = known.get(answer)
         if found is None:
-            found = TraceStep(rule, phase, met, why)
-            if len(kept) < MAX_KEPT:
-                kept[why] = found
+            found = TraceStep(rule, phase, *answer)
+            if len(known) < MAX_KEPT:
+                known[answer] = found
         return found
 
     return step

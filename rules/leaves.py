@@ -257,7 +257,8 @@ def _looker(field: Field, check: Test, prefix: str) -> Look:
     """`check` is the test on a value that has been fetched already."""
     get = field.get
     show = _SHOW["private" if field.private else field.kind]
-    if field.private or field.kind in {"region", "set"}:
+    # Not kept: what may not be stored, what has no hash, and times, which hardly come twice and are slow to hash.
+    if field.private or field.kind in {"region", "set", "time"}:
 
         def see(subject: Any, facts: Any) -> tuple[bool, str]:
             seen = get(subject)
@@ -329,7 +330,9 @@ def _show_region(seen: Any) -> str:
 
 
 def _show_set(seen: Any) -> str:
-    return _cut(", ".join(sorted(seen)[:5])) if seen else "nothing"
+    if not seen:
+        return "nothing"
+    return _cut(seen[0]) if len(seen) == 1 and isinstance(seen, tuple) else _cut(", ".join(sorted(seen)[:5]))
 
 
 def _show_yesno(seen: bool) -> str:

