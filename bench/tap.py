@@ -22,15 +22,19 @@ _KEPT = ("content-type", "date")
 
 @dataclass(slots=True)
 class Tap:
-    """`url` replaces the warehouse's own. `receivers`: delivery order code → receiverInfo of its last create."""
+    """`url` replaces the warehouse's own. `receivers`: delivery order code → receiverInfo as last sent."""
 
     url: str
     receivers: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def remember(self, path: str, body: bytes) -> None:
-        """Keep who is to receive a delivery order; other calls are not ours."""
-        if parse_qs(urlsplit(path).query).get("method", [""])[0].endswith("deliveryorder.create"):
-            head = to_value(parse(body))["deliveryOrder"]
+        """Keep who is to receive each delivery order, one in a call or many; other calls are not ours."""
+        method = parse_qs(urlsplit(path).query).get("method", [""])[0]
+        if not method.endswith(("deliveryorder.create", "deliveryorder.batchcreate")):
+            return
+        told = to_value(parse(body))
+        for order in told["orders"] if "orders" in told else [told]:
+            head = order["deliveryOrder"]
             self.receivers[head["deliveryOrderCode"]] = head["receiverInfo"]
 
 

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from bench.live_judge import Ends, Fate, Wish, fault_of
-from bench.tap import tapped
+from bench.tap import Tap, tapped
 from sandbox.live.shop import FulfilmentSeen, LineSeen, OrderSeen
 from tests.wire.loopback import Loopback, reply
 from wire.safe_xml import build
@@ -102,3 +102,10 @@ def test_the_tap_passes_everything_on_and_remembers_the_receiver() -> None:
         for method in ("deliveryorder.create", "order.cancel")
     ]
     assert tap.receivers == {"VE1-1": {"name": "Ann & Co", "city": "Leeds"}}
+
+
+def test_the_tap_remembers_every_receiver_of_a_call_for_many() -> None:
+    other = {"deliveryOrder": {"deliveryOrderCode": "VE2-1", "receiverInfo": {"name": "Bo", "city": "York"}}}
+    tap = Tap("")
+    tap.remember("/?method=deliveryorder.batchcreate", build("request", {"orders": {"order": [CREATE, other]}}))
+    assert {code: told["city"] for code, told in tap.receivers.items()} == {"VE1-1": "Leeds", "VE2-1": "York"}
