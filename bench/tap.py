@@ -33,7 +33,7 @@ class Tap:
         if not method.endswith(("deliveryorder.create", "deliveryorder.batchcreate")):
             return
         told = to_value(parse(body))
-        for order in told["orders"] if "orders" in told else [told]:
+        for order in told.get("orders", [told]):
             head = order["deliveryOrder"]
             self.receivers[head["deliveryOrderCode"]] = head["receiverInfo"]
 
