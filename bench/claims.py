@@ -24,7 +24,7 @@ from pipeline.settings import Settings
 from storage import tables as t
 from storage.inbox import Arrival, put_arrivals
 
-_AT_ONCE = 25
+_AT_ONCE = 100
 _WAREHOUSE = {
     "app_key": "app",
     "secret": "no-secret",
@@ -69,7 +69,7 @@ def as_json(results: Sequence[Claims]) -> str:
 def _run(rounds: int, claims: int, url: str, at_once: int) -> Claims:
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hub-claims-")))
-        hub = open_hub(Settings(data_folder=folder, database_url=url))
+        hub = open_hub(Settings(data_folder=folder, database_url=url, senders=max(1, at_once // 2)))
         stack.callback(close_hub, hub)
         pool = stack.enter_context(ThreadPoolExecutor(at_once))
         prefix = f"ONE-{hub.ids()}"
