@@ -1,0 +1,262 @@
+"""What a cell carries: a small simulation of workers, database and log device, fed with costs measured on one worker, held against
+the measured rates of more workers, and then asked about cells that do not exist yet.
+
+The model. An order passes `STAGES` stages; each takes a share of the worker's CPU, of the database's CPU and of whatever else
+runs on the same cores, and ends in a commit that waits for the log device; a write under way takes along everybody who comes
+meanwhile, so the device makes orders wait and never ends first. A worker is one Python process: one core's worth at a time,
+`threads` orders under way. Nothing is lost to caches, network or locks on rows; `bench scale` tells how far that is from the
+truth."""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+STAGES = 4
+# Beyond this the model is refused: it explains the measured points or it says nothing about others.
+TOLERANCE = 0.30
+_SIMULATED = 1_000
+_MS = 1e-3
+_DAY = 86_400
+# A shop's day is not flat: what the busiest hour needs, in hours of an even day (12 of 24 hours busy, peak twice their mean).
+_PEAK = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """What one order takes: milliseconds of CPU in workers, database and `beside` (other processes on the same cores), commits, and
+    milliseconds a commit waits for the log device."""
+
+    worker_ms: float
+    database_ms: float
+    beside_ms: float = 0.0
+    commits: float = 1.0
+    commit_ms: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """`cores` for everything, or for the workers alone when the database has `database_cores` of its own."""
+
+    name: str
+    workers: int
+    cores: int
+    database_cores: int = 0
+    threads: int = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """`value` in orders per second; `busy` is the share of the time each resource worked; `narrowest` the one that ends first."""
+
+    value: float
+    busy: Mapping[str, float]
+
+    @property
+    def narrowest(self) -> str:
+        return max(self.busy, key=lambda name: self.busy[name])
+
+
+def bound(cell: Cell, costs: Costs) -> float:
+    """Orders per second that no queueing can exceed: the busiest resource works all the time."""
+    own = cell.database_cores
+    shared = costs.worker_ms + costs.beside_ms + (0.0 if own else costs.database_ms)
+    limits = [cell.cores / shared if shared else float("inf")]
+    limits += [cell.workers / costs.worker_ms] if costs.worker_ms else []
+    limits += [own / costs.database_ms] if own and costs.database_ms else []
+    return min(limits) / _MS
+
+
+@dataclass(slots=True)
+class _Resource:
+    """So many servers and a queue; a piece of work may need several resources, one after the other in a fixed order."""
+
+    servers: int
+    taken: int = 0
+    worked: float = 0.0
+    waiting: deque[Callable[[], None]] = field(default_factory=deque)
+
+    def enter(self, go: Callable[[], None]) -> None:
+        if self.taken < self.servers:
+            self.taken += 1
+            go()
+        else:
+            self.waiting.append(go)
+
+    def leave(self) -> None:
+        if self.waiting:
+            self.waiting.popleft()()
+        else:
+            self.taken -= 1
+
+
+@dataclass(slots=True)
+class _World:
+    """The simulated time and what happens next in it."""
+
+    at: float = 0.0
+    events: list[tuple[float, int, Callable[[], None]]] = field(default_factory=list)
+    count: int = 0
+
+    def after(self, seconds: float, do: Callable[[], None]) -> None:
+        self.count += 1
+        heapq.heappush(self.events, (self.at + seconds, self.count, do))
+
+    def work(self, places: tuple[_Resource, ...], seconds: float, then: Callable[[], None]) -> None:
+        """Hold all `places` for so long, taken in their order, and go on."""
+        if not seconds:
+            then()
+            return
+
+        def done() -> None:
+            for place in places:
+                place.worked += seconds
+                place.leave()
+            then()
+
+        def take(nth: int) -> None:
+            if nth == len(places):
+                self.after(seconds, done)
+            else:
+                places[nth].enter(lambda: take(nth + 1))
+
+        take(0)
+
+
+@dataclass(slots=True)
+class _Log:
+    """The log device: one write at a time, and a write takes with it every commit that waited for it."""
+
+    world: _World
+    seconds: float
+    writing: bool = False
+    waiting: list[Callable[[], None]] = field(default_factory=list)
+
+    def commit(self, then: Callable[[], None]) -> None:
+        self.waiting.append(then)
+        if not self.writing:
+            self._write()
+
+    def _write(self) -> None:
+        self.writing, together, self.waiting = True, self.waiting, []
+
+        def done() -> None:
+            self.writing = False
+            for then in together:
+                then()
+            if self.waiting and not self.writing:
+                self._write()
+
+        self.world.after(self.seconds, done)
+
+
+def simulate(cell: Cell, costs: Costs, *, orders: int = _SIMULATED) -> Carried:
+    """Let `orders` orders through a cell that always has more waiting. Nothing is drawn: the same question has the same answer."""
+    world = _World()
+    cores = _Resource(cell.cores)
+    database = _Resource(cell.database_cores) if cell.database_cores else cores
+    workers = [_Resource(1) for _ in range(cell.workers)]
+    log = _Log(world, costs.commit_ms * _MS)
+    left, finished = orders, 0
+    # Fewer commits than stages (batches) or more: each stage waits for its share of one.
+    whole, part = divmod(costs.commits, STAGES)
+    due = 0.0
+
+    def begin(worker: _Resource) -> None:
+        nonlocal left
+        if left:
+            left -= 1
+            stage(worker, 0)
+
+    def stage(worker: _Resource, nth: int) -> None:
+        nonlocal finished
+        if nth == STAGES:
+            finished += 1
+            begin(worker)
+            return
+        world.work(
+            (worker, cores),
+            costs.worker_ms * _MS / STAGES,
+            lambda: world.work(
+                (database,),
+                costs.database_ms * _MS / STAGES,
+                lambda: world.work((cores,), costs.beside_ms * _MS / STAGES, lambda: commit(worker, nth)),
+            ),
+        )
+
+    def commit(worker: _Resource, nth: int) -> None:
+        nonlocal due
+        due += part / STAGES
+        waits = int(whole) + (due >= 1.0)
+        due -= due >= 1.0
+
+        def go(rest: int) -> None:
+            if rest:
+                log.commit(lambda: go(rest - 1))
+            else:
+                stage(worker, nth + 1)
+
+        go(waits)
+
+    for worker in workers:
+        for _ in range(cell.threads):
+            begin(worker)
+    while world.events:
+        world.at, _, do = heapq.heappop(world.events)
+        do()
+    if finished != orders:
+        raise AssertionError(f"{finished} of {orders} orders came out of the simulation")
+    busy = {
+        "worker processes": sum(worker.worked for worker in workers) / (cell.workers * world.at),
+        "cores": cores.worked / (cell.cores * world.at),
+    }
+    if cell.database_cores:
+        busy["database"] = database.worked / (cell.database_cores * world.at)
+    return Carried(round(orders / world.at, 1), {name: round(share, 3) for name, share in busy.items()})
+
+
+def check_model(measured: Mapping[int, float], costs: Costs, cores: int) -> dict[str, Any]:
+    """Hold the simulation against the measured orders per second by count of workers, all on `cores` cores. `ratio` is simulated by
+    measured; `good` while every one is within `TOLERANCE`."""
+    points = []
+    for workers, value in sorted(measured.items()):
+        told = simulate(Cell("measured", workers, cores), costs)
+        points.append(
+            {"workers": workers, "measured": value, "simulated": told.value, "ratio": round(told.value / value, 2)}
+        )
+    return {"points": points, "good": all(abs(point["ratio"] - 1.0) <= TOLERANCE for point in points)}
+
+
+CELLS = (
+    Cell("one small host", workers=2, cores=2),
+    Cell("one host of 8 cores", workers=6, cores=8),
+    Cell("two hosts: 16 cores of workers, a database of 8", workers=16, cores=16, database_cores=8),
+    Cell("five hosts: 64 cores of workers, a database of 16", workers=64, cores=64, database_cores=16),
+    Cell("nine hosts: 128 cores of workers, a database of 32", workers=128, cores=128, database_cores=32),
+)
+
+
+def carry(costs: Costs, *, bytes_per_order: float, dearer: float = 1.0) -> list[dict[str, Any]]:
+    """What each of `CELLS` carries: orders per second at most, orders a day when the busiest hour may use all of it, and what a
+    year of such days weighs. `dearer` is what growth adds to the database's share (1.15: fifteen per cent). The customers' side,
+    `beside`, is not part of a cell."""
+    own = replace(costs, beside_ms=0.0, database_ms=costs.database_ms * dearer)
+    told = []
+    for cell in CELLS:
+        result = simulate(cell, own)
+        day = result.value * _DAY / _PEAK
+        told.append(
+            {
+                "cell": cell.name,
+                "orders_per_second": result.value,
+                "bound": round(bound(cell, own), 1),
+                "orders_per_day": round(day, -3),
+                "gb_per_year": round(day * 365 * bytes_per_order / 1e9),
+                "narrowest": result.narrowest,
+                "busy": dict(result.busy),
+            }
+        )
+    return told

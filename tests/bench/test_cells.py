@@ -1,0 +1,74 @@
+"""The simulation of a cell says what arithmetic says where arithmetic is enough, and never more than its bound."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench.cells import CELLS, Cell, Costs, bound, carry, check_model, simulate
+
+
+def test_one_worker_alone_does_what_its_cpu_allows() -> None:
+    told = simulate(Cell("x", workers=1, cores=8), Costs(worker_ms=2.0, database_ms=0.1, commit_ms=0.0))
+    assert told.value == pytest.approx(500, rel=0.02)
+    assert told.narrowest == "worker processes"
+
+
+def test_a_second_worker_doubles_it_while_there_are_cores() -> None:
+    costs = Costs(worker_ms=2.0, database_ms=0.1, commit_ms=0.0)
+    one, two = (simulate(Cell("x", workers=n, cores=8), costs).value for n in (1, 2))
+    assert two / one == pytest.approx(2.0, rel=0.03)
+
+
+def test_two_cores_for_everything_share_everything() -> None:
+    told = simulate(Cell("x", workers=4, cores=2), Costs(worker_ms=3.0, database_ms=1.0, beside_ms=1.0))
+    assert told.value == pytest.approx(2 / 5e-3, rel=0.03)
+    assert told.narrowest == "cores"
+
+
+def test_a_database_of_its_own_is_what_ends_first_when_it_is_small() -> None:
+    told = simulate(Cell("x", workers=32, cores=32, database_cores=1), Costs(worker_ms=1.0, database_ms=1.0))
+    assert told.value == pytest.approx(1_000, rel=0.05)
+    assert told.narrowest == "database"
+
+
+def test_commits_that_come_together_share_one_write() -> None:
+    slow = Costs(worker_ms=0.1, database_ms=0.1, commits=4.0, commit_ms=10.0)
+    alone, together = (simulate(Cell("x", workers=1, cores=8, threads=n), slow, orders=300).value for n in (1, 32))
+    assert alone == pytest.approx(1 / 40.2e-3, rel=0.02)
+    assert together > 15 * alone
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(1, 12),
+    st.integers(1, 12),
+    st.integers(0, 4),
+    st.builds(
+        Costs,
+        worker_ms=st.floats(0.05, 5),
+        database_ms=st.floats(0.05, 5),
+        beside_ms=st.floats(0, 5),
+        commits=st.floats(0, 9),
+        commit_ms=st.floats(0, 3),
+    ),
+)
+def test_no_simulated_cell_beats_its_bound(workers: int, cores: int, own: int, costs: Costs) -> None:
+    cell = Cell("x", workers, cores, own)
+    assert simulate(cell, costs, orders=300).value <= bound(cell, costs) * 1.01 + 0.1
+
+
+def test_points_that_the_model_does_not_explain_are_not_good() -> None:
+    costs = Costs(worker_ms=2.0, database_ms=0.5, beside_ms=1.5, commit_ms=0.5)
+    right = {n: simulate(Cell("x", n, 2), costs).value for n in (1, 2, 4)}
+    assert check_model(right, costs, 2)["good"]
+    assert not check_model(right | {4: right[4] * 2}, costs, 2)["good"]
+
+
+def test_every_cell_says_what_it_carries_and_what_ends_first() -> None:
+    rows = carry(Costs(worker_ms=4.0, database_ms=1.0, commits=0.3), bytes_per_order=3_000, dearer=1.15)
+    assert [row["cell"] for row in rows] == [cell.name for cell in CELLS]
+    values = [row["orders_per_second"] for row in rows]
+    assert values == sorted(values)
+    assert all(row["orders_per_second"] <= row["bound"] * 1.01 for row in rows)
