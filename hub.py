@@ -85,6 +85,7 @@ def serve(
 
     import scheduler
     from api.app import create_app
+    from api.heads import closing_slow_heads
     from console.app import create_console
 
     with _hub() as hub:
@@ -93,12 +94,14 @@ def serve(
         config = uvicorn.Config(
             site, host=host, port=port, fd=fd, log_level="warning", access_log=False, server_header=False
         )
+        server = uvicorn.Server(config)
+        config.callback_notify, config.timeout_notify = closing_slow_heads(lambda: server.server_state.connections), 1
         # The server raises the signal once more when it has answered what it had: the work after it must still be done.
         _on_stop(lambda: None)
         idle = not workers or jobs.strip() == "none"
         runner = scheduler.keep_only(hub) if idle else scheduler.start(hub, _names(jobs))
         try:
-            uvicorn.Server(config).run()
+            server.run()
         finally:
             runner.stop()
 

@@ -106,7 +106,7 @@ class Guard:
             raise RefusedError("body_too_large", f"at most {cap} bytes")
         try:
             async with asyncio.timeout(self._slow_after):
-                return await _collect(receive, cap, gzipped)
+                return await _collect(receive, cap, gzipped, _SLACK if lengths else 0)
         except TimeoutError:
             raise RefusedError("slow_body", "the body did not arrive in time") from None
 
@@ -114,8 +114,8 @@ class Guard:
 _CLOSING = frozenset({"ambiguous_length", "body_too_large", "decoded_too_large", "slow_body", "content_encoding"})
 
 
-async def _collect(receive: Receive, cap: int, gzipped: bool) -> bytes | None:
-    """Read to the end, never more than the cap and a little."""
+async def _collect(receive: Receive, cap: int, gzipped: bool, slack: int) -> bytes | None:
+    """Read to the end, never more than the cap and `slack`: what declared no end is not read beyond the piece that is too much."""
     read, decoder = 0, zlib.decompressobj(_GZIP) if gzipped else None
     body = bytearray()
     while True:
@@ -125,7 +125,7 @@ async def _collect(receive: Receive, cap: int, gzipped: bool) -> bytes | None:
         chunk: bytes = message.get("body", b"")
         more = bool(message.get("more_body", False))
         read += len(chunk)
-        if read > cap and (not more or read > cap + _SLACK):
+        if read > cap and (not more or read > cap + slack):
             raise RefusedError("body_too_large", f"at most {cap} bytes")
         if read <= cap:
             body += _inflate(decoder, chunk, cap + 1 - len(body)) if decoder is not None else chunk

@@ -292,7 +292,9 @@ def _told_again(ws: Workspace, post: Post, document: Document, row_id: int | Non
         elif latest["order_id"] is not None and document.error is None:
             return _told(ws, latest["order_id"], None)
         row_id = latest["id"]
-    return _failed(document, document.error or _why(ws, post, row_id))
+    # A number that is none is a fault of money when an amount was due: only its account's mapping can tell.
+    told = document.error if document.error is None or document.error.code != "number" else None
+    return _failed(document, told or _why(ws, post, row_id))
 
 
 def _why(ws: Workspace, post: Post, row_id: int) -> HubError:

@@ -10,7 +10,8 @@ from typing import Any
 
 from domain.errors import MappingError, RefusedError
 from normalizer.readers import as_text
-from wire.strict_json import parse, split_records
+from wire.salvage import salvage_records
+from wire.strict_json import parse
 
 ONE, MANY = "POST /v1/orders", "POST /v1/orders:batch"
 MAX_ORDERS, MAX_ORDER_BYTES = 500, 2**20
@@ -80,16 +81,19 @@ def _unreadable(body: bytes) -> str:
 
 
 def read_batch(body: bytes) -> tuple[Document, ...]:
-    """The orders of `{"orders": [...]}` with their exact bytes."""
+    """The orders of `{"orders": [...]}` with their exact bytes. One that is no JSON of ours does not harm the others."""
     try:
-        _, records = split_records(body, "orders")
+        _, records = salvage_records(body, "orders")
     except MappingError as error:
         return (Document(body, _unreadable(body), error, malformed=error.code != "records_missing", whole=True),)
     if not records:
         raise RefusedError("batch_empty", "orders is an empty list")
     if len(records) > MAX_ORDERS:
         raise RefusedError("batch_too_large", f"{len(records)} orders, at most {MAX_ORDERS} in one batch")
-    return tuple(
-        _identify(raw, value) if len(raw) <= MAX_ORDER_BYTES else Document(raw, "", too_large=True)
-        for raw, value in records
-    )
+    return tuple(_one_of(raw, value) for raw, value in records)
+
+
+def _one_of(raw: bytes, value: Any) -> Document:
+    if len(raw) > MAX_ORDER_BYTES:
+        return Document(raw, "", too_large=True)
+    return read_document(raw) if value is None else _identify(raw, value)

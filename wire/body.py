@@ -70,7 +70,9 @@ def _inflated(chunks: Iterator[bytes], kind: str) -> Iterator[bytes]:
         while True:
             piece = unpacker.decompress(pending, _PIECE)
             made += len(piece)
-            if made > _RATIO_FROM and made > _RATIO * taken:
+            # A chunk is as large as a bomb: only what was used of it counts.
+            used = taken - len(unpacker.unconsumed_tail)
+            if made > _RATIO_FROM and made > _RATIO * used:
                 raise RefusedError("decoded_too_large", "the body is a decompression bomb")
             if piece:
                 yield piece

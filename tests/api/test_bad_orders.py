@@ -40,9 +40,9 @@ GOOD = encoded(order("PO-bad"))
 # (row of promises.md §4, body, status, code of the problem and of the exception)
 REFUSED = [
     ("13", DEEP, 400, "depth"),
-    ("14 NaN", raw(external_id="PO-bad", totals=Raw('{"paid": NaN}')), 400, "number"),
-    ("14 Infinity", raw(external_id="PO-bad", totals=Raw('{"paid": Infinity}')), 400, "number"),
-    ("14 1e999", raw(external_id="PO-bad", totals=Raw('{"paid": 1e999}')), 400, "number"),
+    ("14 NaN", raw(external_id="PO-bad", totals=Raw('{"paid": NaN}')), 400, "money"),
+    ("14 Infinity", raw(external_id="PO-bad", totals=Raw('{"paid": Infinity}')), 400, "money"),
+    ("14 1e999", raw(external_id="PO-bad", totals=Raw('{"paid": 1e999}')), 400, "money"),
     ("14 text", raw(external_id="PO-bad", totals={"paid": "1e3"}), 422, "money"),
     ("15", TOTALS, 400, "duplicate_key"),
     ("16", raw(external_id="PO-bad", totals=Raw('{"paid": ' + "9" * 5000 + "}")), 400, "number"),

@@ -14,6 +14,7 @@ import pytest
 import uvicorn
 
 from api.app import create_app
+from api.heads import closing_slow_heads
 from tests.api.house import House, encoded, order
 
 CAP = 2**20
@@ -30,6 +31,8 @@ def serving(house: House, slow_after: float = 30.0, http: str = "httptools") -> 
         listener.listen(128)
         config = uvicorn.Config(house.app, log_level="error", access_log=False, server_header=False, http=http)
         server = uvicorn.Server(config)
+        config.callback_notify = closing_slow_heads(lambda: server.server_state.connections, longest=slow_after)
+        config.timeout_notify = 0
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         try:

@@ -44,9 +44,9 @@ def _notes(private: dict[str, Any]) -> Any:
 
 
 MONEY = [
-    ("14 NaN", raw("NaN"), "number"),
-    ("14 Infinity", raw("Infinity"), "number"),
-    ("14 1e999", raw("1e999"), "number"),
+    ("14 NaN", raw("NaN"), "money"),
+    ("14 Infinity", raw("Infinity"), "money"),
+    ("14 1e999", raw("1e999"), "money"),
     ("14 exponent as text", "1e3", "money"),
     ("15 key twice", TWICE, "duplicate_key"),
     ("16 5,000 digits", LONG, "number"),
@@ -138,7 +138,9 @@ SHOPIFY = [
 _ITEM = "lines.0"
 VENDURE = [
     Spoilt("13 deep", {"x": DEEP}, "depth"),
-    Spoilt("14 NaN", {"totalWithTax": raw("NaN")}, "number"),
+    Spoilt("14 NaN", {"totalWithTax": raw("NaN")}, "money"),
+    Spoilt("14 Infinity", {f"{_ITEM}.linePriceWithTax": raw("Infinity")}, "money"),
+    Spoilt("14 1e999", {"totalWithTax": raw("1e999")}, "money"),
     Spoilt("15 key twice", {"totalWithTax": TWICE}, "duplicate_key"),
     Spoilt("19 full-width digits", {"totalWithTax": "１２"}, "money"),
     Spoilt("20 NUL", {f"{_ITEM}.productVariant.name": raw('"a\\u0000b"')}, "", True, _notes, ["replaced_characters"]),
