@@ -16,6 +16,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -36,6 +37,7 @@ from .ledgers import ACCOUNTS, Report, call, compare, get
 
 _LONGEST = {"none": 120.0, "some": 300.0, "storm": 600.0}
 _SETTLED = 3.0
+_LOOK = 0.1
 # What has a process of its own, besides the API: Python uses one core a process.
 _APART = (("dispatch", "news"), ("absorb",))
 
@@ -67,23 +69,37 @@ def run_demo(
     apart: bool = False,
 ) -> Report:
     """Run once and compare. `database` "" uses a SQLite file in `folder` (a temporary one by default); `tempo` below 1 makes
-    the buyers' pauses shorter; `apart` runs the API and the sendings in processes of their own."""
+    the buyers' pauses shorter; `apart` runs the API, the sendings and absorbing in processes of their own.
+
+    `seconds` of the report: from just before the first order is placed at its channel to the moment when nothing moves any
+    more and nothing moves afterwards: every order pulled, checked, decided, pushed, shipped, its news absorbed, its tracking
+    number told to the channel and the answer committed. Starting and ending of processes and the comparison of the ledgers are
+    outside. `cpu_ms_per_order` is what each process used between the same two moments."""
     with contextlib.ExitStack() as stack:
         place = folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hub-demo-")))
         box = stack.enter_context(start_sandbox(seed=seed, faults=faults, mix=mix, tempo=tempo))
         hub = open_hub(demo_settings(place, database))
         stack.callback(close_hub, hub)
         configure(hub, box)
-        port = stack.enter_context(serving_apart(hub) if apart else serving(hub))
+        started: dict[str, int] = {}
+        port = stack.enter_context(serving_apart(hub, started) if apart else serving(hub))
         call(box, "hub", introduction(box, port))
         ours = [job.name for job in scheduler.JOBS if not any(job.name in jobs for jobs in _APART)] if apart else []
         runner = scheduler.start(hub, ours)
         stack.callback(runner.stop)
         began = time.monotonic()
+        pids = {"pull, stock, house": os.getpid(), "sandbox": box.process.pid, **started}
+        before = cpu_seconds(pids)
         place_orders(box, orders, seed)
-        report, quiet_at = _until_accounted(hub, box, orders, end=began + _LONGEST[faults])
-        report.seconds = round(quiet_at - began, 2)
+        report, quiet = _until_accounted(hub, box, orders, pids, end=began + _LONGEST[faults])
+        report.seconds = round(quiet.at - began, 2)
         report.orders_per_second = round(orders / report.seconds, 1)
+        spent = {
+            name: round((quiet.cpu[name] - before[name]) * 1000 / max(1, orders), 3)
+            for name in before
+            if name in quiet.cpu
+        }
+        report.cpu_ms_per_order = spent | {"all": round(sum(spent.values()), 3)}
         return report
 
 
@@ -160,15 +176,17 @@ def serving(hub: Hub, port: int = 0) -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def serving_apart(hub: Hub) -> Iterator[int]:
-    """The hub's API in a second process and its sendings in a third, on the same database; they die with this one."""
+def serving_apart(hub: Hub, started: dict[str, int]) -> Iterator[int]:
+    """The hub's API in a second process and its sendings in a third, on the same database; they die with this one. `started`
+    gets their process ids by name."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
     with contextlib.ExitStack() as stack:
         process = stack.enter_context(_running(hub, "serve", "--jobs", "none", "--port", str(port)))
+        started["api"] = process.pid
         for jobs in _APART:
-            stack.enter_context(_running(hub, "work", "--jobs", ",".join(jobs)))
+            started[", ".join(jobs)] = stack.enter_context(_running(hub, "work", "--jobs", ",".join(jobs))).pid
         _wait_ready(port, process)
         yield port
 
@@ -207,24 +225,44 @@ def _die_with_parent() -> None:
         ctypes.CDLL(None).prctl(1, signal.SIGTERM, 0, 0, 0)  # PR_SET_PDEATHSIG
 
 
-def _until_accounted(hub: Hub, box: Running, orders: int, *, end: float) -> tuple[Report, float]:
+@dataclass(frozen=True, slots=True)
+class _Quiet:
+    """Since when nothing moves (monotonic seconds), and what every process had used by then."""
+
+    at: float
+    cpu: Mapping[str, float]
+
+
+def _until_accounted(
+    hub: Hub, box: Running, orders: int, pids: Mapping[str, int], *, end: float
+) -> tuple[Report, _Quiet]:
     """Wait until nothing moves and everything is accounted for, or the time is up; says since when nothing moved."""
     report = Report(channels={})
-    quiet_since: float | None = None
+    quiet: _Quiet | None = None
     while time.monotonic() < end:
-        time.sleep(0.25)
+        time.sleep(_LOOK)
         if not is_quiet(hub):
-            quiet_since = None
+            quiet = None
             continue
-        quiet_since = quiet_since or time.monotonic()
-        if time.monotonic() - quiet_since < 1.0:
+        quiet = quiet or _Quiet(time.monotonic(), cpu_seconds(pids))
+        if time.monotonic() - quiet.at < 1.0:
             continue
         report = compare(hub, box)
         placed = sum(told.placed for told in report.channels.values())
-        if report.good and placed >= orders and time.monotonic() - quiet_since > _SETTLED:
-            return report, quiet_since
+        if report.good and placed >= orders and time.monotonic() - quiet.at > _SETTLED:
+            return report, quiet
         time.sleep(0.5)
-    return compare(hub, box), time.monotonic()
+    return compare(hub, box), _Quiet(time.monotonic(), cpu_seconds(pids))
+
+
+def cpu_seconds(pids: Mapping[str, int]) -> dict[str, float]:
+    """User and system seconds each process has used since it started; nothing for one that is gone, or without /proc."""
+    used: dict[str, float] = {}
+    for name, pid in pids.items():
+        with contextlib.suppress(OSError):
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            used[name] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return used
 
 
 def introduction(box: Running, port: int) -> dict[str, Any]:

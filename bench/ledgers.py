@@ -40,6 +40,7 @@ class Report:
     unaccounted: int = 0
     seconds: float = 0.0
     orders_per_second: float = 0.0
+    cpu_ms_per_order: dict[str, float] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
 
     @property

@@ -48,7 +48,7 @@ def _life(choice: Choice) -> dict[str, Any]:
         orders=choice.orders, seed=choice.seed, faults="none", mix="plain", database=choice.database, apart=True
     )
     told = {"value": report.orders_per_second, "seconds": report.seconds, "orders": choice.orders, "good": report.good}
-    return {"bench": "life", **told}
+    return {"bench": "life", **told, "cpu_ms_per_order": report.cpu_ms_per_order}
 
 
 def _rules(choice: Choice) -> dict[str, Any]:

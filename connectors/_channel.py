@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict
 
+from domain.errors import HubError
 from normalizer.mapping import OrderMapping
 from wire.budget import Budget
 from wire.client import Client
@@ -133,7 +134,8 @@ class Capabilities:
 class Channel:
     """A kind of place orders come from. `pull(session, since)` yields pages; `fetch(session, ids)` reads named orders
     (webhook hints, corrections); `mapping` tells how an order document is read, `after_sale` one of kind after_sale
-    (order id and AfterSale). `mapping_for` is for channels where a setting changes the reading: ask `mapping_of`."""
+    (order id and AfterSale). `mapping_for` is for channels where a setting changes the reading: ask `mapping_of`.
+    `confirm_many` is `confirm` for parcels of different orders told together, one end each; at most `batch(settings)` of them."""
 
     name: str
     title: str
@@ -145,6 +147,8 @@ class Channel:
     fetch: Callable[[Session, Sequence[str]], tuple[Document, ...]] | None = None
     after_sale: Callable[[Any, datetime], tuple[str, Any]] | None = None
     confirm: Callable[[Session, Confirmation], Confirmed] | None = None
+    confirm_many: Callable[[Session, Sequence[Confirmation]], Sequence[Confirmed | HubError]] | None = None
+    batch: Callable[[Any], int] | None = None
     find: Callable[[Session, Confirmation], Confirmed | None] | None = None
     webhook: Webhook | None = None
     budget: Callable[[Any], Budget] | None = None

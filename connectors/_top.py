@@ -2,14 +2,21 @@
 
 Facts: china/taobao.md §1, §2, §10 (read 2026-11-21): transport, signature and envelope H; error codes 7, 15, 25-29, 40, 41
 and the isp/isv families H/M; the full official error table was not found, so an unknown code is refused, never repeated.
+
+Many calls in one request: "API批量调用" of TOP's documentation and `BatchFeature` of its Java SDK (read 2026-11-22): address
+/router/batch, parameters of all calls after #PUBLIC#, separator, answers in the order of the calls, results independent of each
+other, the signature over query and body H; how many calls at most was not found (the setting `batch` stays small), that each
+call counts against the limits M.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, Protocol
+from urllib.parse import urlencode
 
 from pydantic import SecretStr
 
@@ -20,6 +27,8 @@ from wire.retry import read_with_retries
 from wire.signing import top_sign
 from wire.strict_json import parse_value
 
+_REST, _BATCH = "/router/rest", "/router/batch"
+_SEPARATOR = b"\r\n-S-\r\n"
 CHINA = timedelta(hours=8)  # GMT+8 all year round: no daylight saving, so no zone file is needed to stamp a request
 Meaning = Literal["limit", "platform", "config", "replay", "later", "refused"]
 
@@ -68,23 +77,37 @@ def meaning(code: int, sub_code: str) -> Meaning:
     return _NUMBERS.get(code, "refused")
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer of one call: its exact bytes, their value (None when unreadable), and the error it means."""
+
+    body: bytes
+    value: Any
+    error: HubError | None
+
+
 def judge(body: bytes, *, writes: bool, now: datetime) -> HubError | None:
     """The error a 2xx body means, None for a success. A page, nothing at all or broken JSON is never "no orders"."""
+    return read_answer(body, writes=writes, now=now).error
+
+
+def read_answer(body: bytes, *, writes: bool, now: datetime) -> Answer:
+    """A 2xx body read and judged once."""
     text = body.strip()
     if not text:
-        return _unreadable("empty_body", "", writes=writes)
+        return Answer(body, None, _unreadable("empty_body", "", writes=writes))
     if text[:1] == b"<":
-        return _unreadable("auth_or_maintenance", "a page instead of JSON", writes=writes)
+        return Answer(body, None, _unreadable("auth_or_maintenance", "a page instead of JSON", writes=writes))
     try:
         value = parse_value(body)
     except MappingError as fault:
-        return UnknownOutcomeError(fault.code, fault.detail) if writes else fault
+        return Answer(body, None, UnknownOutcomeError(fault.code, fault.detail) if writes else fault)
     error = value.get("error_response") if isinstance(value, dict) else None
     if isinstance(error, dict):
-        return _error(error, writes=writes, now=now)
+        return Answer(body, value, _error(error, writes=writes, now=now))
     if isinstance(value, dict) and any(key.endswith("_response") for key in value):
-        return None
-    return _unreadable("unexpected_reply", "neither an answer nor an error", writes=writes)
+        return Answer(body, value, None)
+    return Answer(body, value, _unreadable("unexpected_reply", "neither an answer nor an error", writes=writes))
 
 
 def _unreadable(code: str, detail: str, *, writes: bool) -> HubError:
@@ -157,3 +180,54 @@ def send_top(
         return client.send("POST", settings.base_url, form=form, writes=writes, budget=budget, judge=judged)
 
     return send() if writes else read_with_retries(send, sleep=client.sleep, clock=clock)
+
+
+def takes_many(settings: Credentials) -> bool:
+    """Whether the address is one that has a sister for many calls at once."""
+    return settings.base_url.endswith(_REST)
+
+
+def send_top_many(
+    settings: Credentials,
+    client: Client,
+    budget: Budget,
+    clock: Callable[[], datetime],
+    method: str,
+    shared: Mapping[str, str],
+    calls: Sequence[Mapping[str, str]],
+    *,
+    writes: bool = False,
+) -> list[Answer]:
+    """Several calls of one method in one request, in the order of the calls. `shared` are the parameters they have in common.
+    Raises when the calls have no answers of their own; what was written is then unknown for all of them."""
+    public = {"method": method, "session": settings.session.get_secret_value(), **shared}
+    body = b"#PUBLIC#" + urlencode({name: value for name, value in public.items() if value}).encode("ascii")
+    for call in calls:
+        body += _SEPARATOR + urlencode({name: value for name, value in call.items() if value}).encode("ascii")
+    budget.take(len(calls))
+
+    def judged(reply: Reply) -> HubError | None:
+        if len(reply.body.split(_SEPARATOR)) == len(calls):
+            return None
+        error = judge(reply.body, writes=writes, now=clock())
+        return error or _unreadable("unexpected_reply", "not one answer for each call", writes=writes)
+
+    def send() -> Reply:
+        query = {
+            "app_key": settings.app_key,
+            "timestamp": stamp(clock()),
+            "format": "json",
+            "v": "2.0",
+            "sign_method": settings.sign_method,
+        }
+        query["sign"] = top_sign(query, settings.app_secret.get_secret_value(), settings.sign_method, body)
+        url = settings.base_url.removesuffix(_REST) + _BATCH
+        headers = {"Content-Type": "text/plain;charset=utf-8"}
+        return client.send("POST", url, params=query, headers=headers, content=body, writes=writes, judge=judged)
+
+    reply = send() if writes else read_with_retries(send, sleep=client.sleep, clock=clock)
+    answers = [read_answer(part, writes=writes, now=clock()) for part in reply.body.split(_SEPARATOR)]
+    for answer in answers:
+        if isinstance(answer.error, RetryableError) and answer.error.not_before is not None:
+            budget.hold_until(answer.error.not_before)
+    return answers

@@ -3,7 +3,6 @@
 Facts: china/taobao.md (read 2026-11-21). §4 paging rule H: increments come newest first, so pages are read from the last to
 the first - a record that changes meanwhile moves towards pages still to be read, never away from them. Whether refunds.receive.get
 is sorted the same way is not stated (M): the same order is used, and a page of it repeats nothing that matters.
-§8 logistics.offline.send H; what a repeated send answers is not documented: it is looked up, never trusted.
 """
 
 from __future__ import annotations
@@ -17,18 +16,17 @@ from typing import Any, Literal
 
 from pydantic import Field, SecretStr
 
-from domain.carriers import spoken_code
-from domain.errors import ConfigError, HubError, MappingError, RefusedError, RetryableError, UnknownOutcomeError
+from domain.errors import ConfigError, HubError, MappingError, RefusedError, RetryableError
 from normalizer.readers import read_time
 from wire.budget import Budget
 from wire.strict_json import parse_value, split_records
 
-from ._channel import Capabilities, Channel, Confirmation, Confirmed, Document, Page, Session, Settings, Since
+from ._channel import Capabilities, Channel, Document, Page, Session, Settings, Since
 from ._taobao_order import MAPPING, ZONE, read_refund
-from ._top import send_top, stamp
+from ._taobao_trade import ASKED, DETAIL, call_many, confirm, confirm_many, find, inner_of, read_in_full, text_of
+from ._top import send_top, stamp, takes_many
 
 MOST_PAGES = 400  # of one window; more means the window is far too wide for TOP's list
-_LINES_PER_SEND = 50  # sub_tid takes at most 50 (H)
 _READERS = 8
 
 _LIST_FIELDS = "tid,status,modified"
@@ -36,18 +34,12 @@ _REFUND_FIELDS = (
     "refund_id,tid,oid,status,refund_phase,dispute_type,total_fee,refund_fee,payment,good_status,has_good_return,created,modified,"
     "reason,desc,num,outer_id,sku,sid,company_name,order_status,refund_version"
 )
-_DETAIL_FIELDS = (
-    "tid,type,status,seller_nick,buyer_nick,buyer_open_uid,created,pay_time,modified,consign_time,end_time,timeout_action_time,"
-    "total_fee,discount_fee,adjust_fee,post_fee,payment,received_payment,platform_subsidy_fee,coupon_fee,alipay_point,"
-    "step_trade_status,step_paid_fee,trade_from,shipping_type,buyer_message,seller_memo,seller_flag,has_post_fee,is_part_consign,"
-    "receiver_country,receiver_state,receiver_city,receiver_district,receiver_town,receiver_address,receiver_name,receiver_mobile,"
-    "receiver_phone,receiver_zip,oaid,modify_address,forbid_consign,top_hold,ofp_hold,team_buy_hold,promotion_details,orders"
-)
 
 
 class TaobaoSettings(Settings):
     """One shop of one app. `session` is the shop's access token; a merchant's own app cannot refresh it (facts §3, M), a person
-    must authorise again. `carriers` maps our carrier codes to TOP's where they differ from the table."""
+    must authorise again. `carriers` maps our carrier codes to TOP's where they differ from the table. `batch` calls go together
+    where a call is about one trade (1: never)."""
 
     base_url: str = "https://gw.api.taobao.com/router/rest"
     app_key: str = Field(min_length=1)
@@ -57,6 +49,7 @@ class TaobaoSettings(Settings):
     page_size: int = Field(default=50, ge=1, le=100)
     window_minutes: int = Field(default=30, ge=1, le=1440)
     calls_per_second: float = Field(default=10, gt=0, le=10_000)
+    batch: int = Field(default=1, ge=1, le=50)
     carriers: dict[str, str] = Field(default_factory=dict)
 
 
@@ -152,7 +145,7 @@ def _list(session: Session, place: _Place, page: int, *, has_next: bool) -> byte
 def _count(session: Session, place: _Place) -> int:
     """How many records the list has. An answer without a total is a failure, not an empty window."""
     root = _METHODS[place.stage][1]
-    total = _inner(_list(session, place, 1, has_next=False), root).get("total_results")
+    total = inner_of(parse_value(_list(session, place, 1, has_next=False)), root).get("total_results")
     if type(total) is not int or total < 0:
         raise RetryableError("count_missing", f"{root} without total_results")
     return total
@@ -178,13 +171,6 @@ def _shortfall(session: Session, place: _Place, rows: int) -> HubError | None:
     return RetryableError("count_mismatch", f"{rows} rows of {total}") if rows < total else None
 
 
-def _inner(body: bytes, root: str) -> Mapping[str, Any]:
-    reply = parse_value(body).get(root)
-    if not isinstance(reply, Mapping):
-        raise RetryableError("unexpected_reply", f"no {root}")
-    return reply
-
-
 def _read_page(
     session: Session, place: _Place, seen: set[tuple[str, str]], rows: Counter[bytes]
 ) -> tuple[tuple[Document, ...], HubError | None]:
@@ -202,11 +188,11 @@ def _read_page(
     nameless = tuple(
         Document(kind="order", external_id="", body=raw)
         for raw, record in records
-        if place.stage == "trades" and not (_text(record, "tid_str") or _text(record, "tid")).strip()
+        if place.stage == "trades" and not (text_of(record, "tid_str") or text_of(record, "tid")).strip()
     )
     wanted: dict[str, str] = {}
     for _, record in records:
-        tid, modified = _text(record, "tid_str") or _text(record, "tid"), _text(record, "modified")
+        tid, modified = text_of(record, "tid_str") or text_of(record, "tid"), text_of(record, "modified")
         # A refund's stamp is not its trade's: the trade is read once per page whatever it says.
         if tid.strip() and ((tid, modified) not in seen or place.stage == "refunds"):
             seen.add((tid, modified))
@@ -230,16 +216,10 @@ def _unknown(session: Session, wanted: Mapping[str, str]) -> dict[str, str]:
 def _refund_document(raw: bytes, record: Any) -> Document:
     return Document(
         kind="after_sale",
-        external_id=_text(record, "refund_id"),
+        external_id=text_of(record, "refund_id"),
         body=raw,
-        version=_text(record, "modified"),
+        version=text_of(record, "modified"),
     )
-
-
-def _text(record: Any, name: str) -> str:
-    """A field as text, "" when it or the record is not what it should be: the reader of the document will say so."""
-    value = record.get(name) if isinstance(record, Mapping) else None
-    return str(value) if isinstance(value, (str, int)) and not isinstance(value, bool) else ""
 
 
 def _details(session: Session, wanted: Mapping[str, str]) -> tuple[tuple[Document, ...], HubError | None]:
@@ -247,36 +227,54 @@ def _details(session: Session, wanted: Mapping[str, str]) -> tuple[tuple[Documen
     that cannot be read now does not keep the others from being stored."""
     if not wanted:
         return (), None
+    size = batch(session.settings)
 
-    def read(item: tuple[str, str]) -> Document | HubError:
+    def read(items: Sequence[tuple[str, str]]) -> list[Document | HubError]:
         try:
-            return _detail(session, *item)
+            return _some_details(session, items) if size > 1 else [_detail(session, *items[0])]
         except HubError as error:
-            return error
+            return [error]
 
-    with ThreadPoolExecutor(min(_READERS, session.at_once, len(wanted)), thread_name_prefix="taobao") as pool:
-        results = list(pool.map(read, wanted.items()))
+    listed = list(wanted.items())
+    chunks = [listed[at : at + size] for at in range(0, len(listed), size)]
+    with ThreadPoolExecutor(min(_READERS, session.at_once, len(chunks)), thread_name_prefix="taobao") as pool:
+        results = [result for some in pool.map(read, chunks) for result in some]
     documents = tuple(result for result in results if isinstance(result, Document))
     return documents, next((result for result in results if isinstance(result, HubError)), None)
+
+
+def _some_details(session: Session, items: Sequence[tuple[str, str]]) -> list[Document | HubError]:
+    """Several trades with one request. Those it could not read now are asked for one by one, with patience."""
+    answers = call_many(session, DETAIL, ASKED, [{"tid": tid} for tid, _ in items])
+    found: list[Document | HubError] = []
+    for (tid, listed), answer in zip(items, answers, strict=True):
+        if answer.error is None or isinstance(answer.error, RefusedError):
+            found.append(_as_document(tid, answer.body, answer.value, listed))
+            continue
+        try:
+            found.append(_detail(session, tid, listed))
+        except HubError as error:
+            found.append(error)
+    return found
 
 
 def _detail(session: Session, tid: str, listed: str = "") -> Document:
     """One trade. When TOP refuses it or sends something unreadable, the answer itself is the document: it becomes one
     exception, and its neighbours flow. Limits, sessions and platform faults are raised: the page is fetched again."""
-    body = _fullinfo(session, tid, keep_refusals=True)
+    body = read_in_full(session, tid, keep_refusals=True)
     try:
-        trade = parse_value(body).get("trade_fullinfo_get_response", {}).get("trade", {})
-        version = str(trade.get("modified") or listed)
-    except (MappingError, AttributeError):
+        value = parse_value(body)
+    except MappingError:
+        value = None
+    return _as_document(tid, body, value, listed)
+
+
+def _as_document(tid: str, body: bytes, value: Any, listed: str) -> Document:
+    try:
+        version = str(value.get("trade_fullinfo_get_response", {}).get("trade", {}).get("modified") or listed)
+    except AttributeError:
         version = listed
     return Document(kind="order", external_id=tid, body=body, version=version)
-
-
-def _fullinfo(session: Session, tid: str, *, keep_refusals: bool) -> bytes:
-    params = {"tid": tid, "fields": _DETAIL_FIELDS, "include_oaid": "true"}
-    method = "taobao.trade.fullinfo.get"
-    settings, client, budget = session.settings, session.client, session.budget
-    return send_top(settings, client, budget, session.clock, method, params, keep_refusals=keep_refusals).body
 
 
 def fetch(session: Session, ids: Sequence[str]) -> tuple[Document, ...]:
@@ -287,74 +285,9 @@ def fetch(session: Session, ids: Sequence[str]) -> tuple[Document, ...]:
     return documents
 
 
-def confirm(session: Session, parcel: Confirmation) -> Confirmed:
-    """Tell TOP the waybill: the whole trade without sub orders, else by sub orders with is_split=1, fifty at a time. A
-    refusal is checked against the trade: when it already shows this waybill, the parcel is confirmed."""
-    company = spoken_code(parcel.carrier, "top", session.settings.carriers)
-    if not company:
-        # A wrong code passes silently (facts carrier_codes.md), so an unknown one is a question to a person.
-        raise RefusedError("carrier_unknown", f"{parcel.carrier!r} has no TOP code: add it to the shop's carriers")
-    oids = list(dict.fromkeys(line for line, _ in parcel.lines))
-    if not oids and not parcel.whole_order:
-        raise RefusedError("no_lines", "a parcel of a part of the order names no line")
-    chunks = [oids[at : at + _LINES_PER_SEND] for at in range(0, len(oids), _LINES_PER_SEND)]
-    reference = ""
-    for chunk in [[]] if parcel.whole_order else chunks:
-        reference = _send(session, parcel, company, chunk) or reference
-    return Confirmed(reference=reference, document=_prove(session, parcel, oids))
-
-
-def _prove(session: Session, parcel: Confirmation, oids: Sequence[str]) -> Document:
-    """Read the trade back: servers have said "success" to a shipment and done nothing (live-servers.md, lesson 3)."""
-    try:
-        body = _fullinfo(session, parcel.order_id, keep_refusals=False)
-        trade, shown = _shown(body, parcel.tracking, oids)
-    except HubError as error:
-        raise UnknownOutcomeError("unproven", f"sent, but reading back failed: {error.code}") from error
-    if not shown:
-        raise UnknownOutcomeError("not_shown", "the platform said success and does not show the waybill")
-    return Document(kind="order", external_id=parcel.order_id, body=body, version=_text(trade, "modified"))
-
-
-def _send(session: Session, parcel: Confirmation, company: str, oids: Sequence[str]) -> str:
-    params = {"tid": parcel.order_id, "out_sid": parcel.tracking, "company_code": company}
-    if oids:
-        params |= {"sub_tid": ",".join(oids), "is_split": "1"}
-    method = "taobao.logistics.offline.send"
-    try:
-        reply = send_top(session.settings, session.client, session.budget, session.clock, method, params, writes=True)
-    except RefusedError:
-        if _shows(session, parcel.order_id, parcel.tracking, oids or [line for line, _ in parcel.lines]):
-            return ""
-        raise
-    answer = reply.json().get("logistics_offline_send_response")
-    shipping = answer.get("shipping") if isinstance(answer, Mapping) else None
-    if not isinstance(answer, Mapping) or not isinstance(shipping, Mapping) or "is_success" not in shipping:
-        raise UnknownOutcomeError("unexpected_reply", "no shipping.is_success")
-    if shipping["is_success"] is not True:
-        raise RefusedError("not_shipped", str(shipping)[:200])
-    return str(answer.get("request_id") or "")
-
-
-def find(session: Session, parcel: Confirmation) -> Confirmed | None:
-    """Read the trade back: the parcel is confirmed when every one of its lines carries this waybill."""
-    oids = [line for line, _ in parcel.lines]
-    return Confirmed() if _shows(session, parcel.order_id, parcel.tracking, oids) else None
-
-
-def _shows(session: Session, tid: str, tracking: str, oids: Sequence[str]) -> bool:
-    """Whether the lines `oids` (empty: some line at least) carry the waybill."""
-    return _shown(_fullinfo(session, tid, keep_refusals=False), tracking, oids)[1]
-
-
-def _shown(body: bytes, tracking: str, oids: Sequence[str]) -> tuple[Mapping[str, Any], bool]:
-    trade = _inner(body, "trade_fullinfo_get_response").get("trade")
-    orders = trade.get("orders") if isinstance(trade, Mapping) else None
-    lines = orders.get("order") if isinstance(orders, Mapping) else None
-    if not isinstance(trade, Mapping) or not isinstance(lines, list):
-        raise RetryableError("unexpected_reply", "a trade without orders")
-    told = {str(line.get("oid_str") or line.get("oid")): str(line.get("invoice_no") or "") for line in lines}
-    return trade, all(told.get(oid) == tracking for oid in oids) if oids else tracking in told.values()
+def batch(settings: Any) -> int:
+    """How many calls of one kind go together."""
+    return int(settings.batch) if takes_many(settings) else 1
 
 
 def budget(settings: Any) -> Budget:
@@ -375,6 +308,8 @@ CHANNEL = Channel(
     fetch=fetch,
     after_sale=_AFTER_SALE,
     confirm=confirm,
+    confirm_many=confirm_many,
+    batch=batch,
     find=find,
     budget=budget,
     window=timedelta(days=1),

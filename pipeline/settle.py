@@ -21,11 +21,11 @@ from wire.retry import next_attempt_at
 
 from .bootstrap import Hub
 from .cancel import cancel_answered
-from .dispatch import Outcome, orders_of
 from .dossier import Dossier
 from .exceptional import raise_exception
 from .lanes import absorb_jobs
 from .plan import refresh_status, release_units, set_state
+from .sending import Outcome, orders_of
 from .take_order import read_again
 from .workspace import (
     Workspace,

@@ -130,6 +130,14 @@ class Injector:
         hits = self.hits.setdefault(server, {})
         hits[name] = hits.get(name, 0) + 1
 
+    def strikes(self, server: str, name: str) -> bool:
+        """Does this fault strike one call of several in one request?"""
+        rate = self.rates.get(server, {}).get(name, 0.0)
+        struck = rate > 0 and self.rng.random() < rate
+        if struck:
+            self.hit(server, name)
+        return struck
+
     def news(self, name: str) -> bool:
         """Does this fault strike the next message to the hub?"""
         rate = self.rates.get("news", {}).get(name, 0.0)

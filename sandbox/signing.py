@@ -16,14 +16,15 @@ def _joined(params: Mapping[str, str]) -> str:
     return "".join(f"{name}{params[name]}" for name in sorted(params) if name and name != "sign" and params[name] != "")
 
 
-def top_sign(params: Mapping[str, str], secret: str) -> str:
-    """The sign of a TOP call, upper-case hex; `sign_method` in `params` is md5, hmac (= HMAC-MD5) or hmac-sha256, else ""."""
-    text, method = _joined(params), params.get("sign_method", "")
+def top_sign(params: Mapping[str, str], secret: str, body: bytes = b"") -> str:
+    """The sign of a TOP call, upper-case hex; `sign_method` in `params` is md5, hmac (= HMAC-MD5) or hmac-sha256, else "". `body`
+    of a call with many calls in it is signed as sent."""
+    text, method = _joined(params).encode() + body, params.get("sign_method", "")
     if method == "md5":
-        return hashlib.md5(f"{secret}{text}{secret}".encode(), usedforsecurity=False).hexdigest().upper()
+        return hashlib.md5(secret.encode() + text + secret.encode(), usedforsecurity=False).hexdigest().upper()
     if method in {"hmac", "hmac-sha256"}:
-        digest = hashlib.md5 if method == "hmac" else hashlib.sha256
-        return hmac.new(secret.encode(), text.encode(), digest).hexdigest().upper()
+        digest = "md5" if method == "hmac" else "sha256"
+        return hmac.digest(secret.encode(), text, digest).hex().upper()
     return ""
 
 
@@ -35,7 +36,7 @@ def qimen_sign(query: Mapping[str, str], body: bytes, secret: str) -> str:
 
 def shopify_hmac(body: bytes, secret: str) -> str:
     """The value of X-Shopify-Hmac-Sha256 for a webhook body."""
-    return base64.b64encode(hmac.new(secret.encode(), body, hashlib.sha256).digest()).decode()
+    return base64.b64encode(hmac.digest(secret.encode(), body, "sha256")).decode()
 
 
 def same(given: str, expected: str) -> bool:

@@ -19,13 +19,14 @@ from domain.errors import ConfigError
 TIMESTAMP_ZONE = "Asia/Shanghai"  # TOP and Qimen stamp requests in GMT+8, `yyyy-MM-dd HH:mm:ss` (H)
 
 
-def top_sign(params: Mapping[str, str], secret: str, method: str = "md5") -> str:
-    """Taobao/TOP signature, upper-case hex. `params` are all text parameters, raw (not url-encoded).
+def top_sign(params: Mapping[str, str], secret: str, method: str = "md5", body: bytes = b"") -> str:
+    """Taobao/TOP signature, upper-case hex. `params` are all text parameters, raw (not url-encoded); `body` as sent, for calls
+    whose parameters stand in the query (`TaobaoUtils.signTopRequestWithBody` of the official Java SDK, 2026-11-22, H).
 
     `sign` and empty parameters are left out, so an empty one must not be sent either. `method` "hmac" is HMAC-**MD5**,
     the trap of several clients. Raises ConfigError `sign_method` for any other name.
     """
-    text = _bytes(_joined(params))
+    text = _bytes(_joined(params)) + body
     key = _bytes(secret)
     if method == "md5":
         return _md5(key + text + key)

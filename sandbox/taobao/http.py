@@ -20,6 +20,7 @@ from .shop import Shop
 
 SKEW = 600
 DAY = 86400
+PUBLIC, SEPARATOR, MOST_CALLS = b"#PUBLIC#", b"\r\n-S-\r\n", 50
 SIGN_METHODS = {"md5", "hmac", "hmac-sha256"}
 Params = dict[str, str]
 
@@ -47,6 +48,8 @@ class Gateway:
 
     def handle(self, request: Request) -> Reply:
         """One HTTP call."""
+        if request.path == "/router/batch" and request.method == "POST":
+            return self.handle_many(request)
         if request.path != "/router/rest":
             return Reply(b"not found", 404, "text/plain")
         form = request.body.decode("utf-8", "replace") if request.method == "POST" else request.query
@@ -57,18 +60,58 @@ class Gateway:
         drawn = self.injector.draw("taobao", method.removeprefix("taobao."), form)
         return answer(drawn, lambda _fault: self.call(method, params), self.limited)
 
+    def handle_many(self, request: Request) -> Reply:
+        """Several calls in one request ("API批量调用", 2026-11-22): what they share after #PUBLIC#, one answer each, in order. A
+        fault strikes the whole request; a rate limit may also strike one of the calls."""
+        pieces = request.body.split(SEPARATOR)
+        public: Params = {}
+        if pieces[0].startswith(PUBLIC):
+            public = form_of(pieces.pop(0).removeprefix(PUBLIC))
+        query = request.params()
+        calls = [{**public, **(form_of(piece) if piece != b"N" else {})} for piece in pieces]
+        method = public.get("method", "")
+        text = request.body.decode("utf-8", "replace")
+        drawn = self.injector.draw("taobao", method.removeprefix("taobao."), text)
+        return answer(drawn, lambda _fault: self.run_many(query, calls, request.body), self.limited)
+
+    def run_many(self, query: Params, calls: list[Params], body: bytes) -> Reply:
+        """Check the caller once, then run call after call. A caller that fails the check gets one answer for all."""
+        try:
+            self.check_caller(query, body)
+            if not 1 <= len(calls) <= MOST_CALLS:
+                raise TopError(41, "Invalid arguments", "isv.invalid-parameter:batch")
+        except TopError as error:
+            return self.refusal(error)
+        done = [
+            self.limited() if self.injector.strikes("taobao", "rate_limit") else self.run(call.get("method", ""), call)
+            for call in calls
+        ]
+        return Reply(SEPARATOR.join(reply.body for reply in done))
+
     def call(self, method: str, params: Params) -> Reply:
         """Check the caller, run the method, wrap the result."""
         try:
-            self.check(params)
+            self.check_caller(params)
+        except TopError as error:
+            return self.refusal(error)
+        return self.run(method, params)
+
+    def run(self, method: str, params: Params) -> Reply:
+        """Run one method of a caller whose signature is good, wrap the result."""
+        try:
+            self.check_session(params)
             run = METHODS.get(method)
             if run is None:
                 raise TopError(22, "Invalid method", "isv.invalid-method")
             body = run(self, params)
         except TopError as error:
-            return Reply(dump({"error_response": {**error.body, "request_id": self.request_id()}}))
+            return self.refusal(error)
         name = method.removeprefix("taobao.").replace(".", "_").encode()
         return Reply(b'{"' + name + b'_response":{' + body + b',"request_id":"' + self.request_id().encode() + b'"}}')
+
+    def refusal(self, error: TopError) -> Reply:
+        """The error_response of a call."""
+        return Reply(dump({"error_response": {**error.body, "request_id": self.request_id()}}))
 
     def limited(self) -> Reply:
         """The rate-limit answer: HTTP 200, code 7."""
@@ -91,24 +134,28 @@ class Gateway:
         self.requests += 1
         return f"16b{self.requests:09x}"
 
-    def check(self, params: Params) -> None:
-        """app_key, timestamp within 10 minutes, sign, session, format: in this order. Raises TopError."""
+    def check_caller(self, params: Params, body: bytes | None = None) -> None:
+        """app_key, timestamp within 10 minutes, sign, format: in this order. With a `body` the method is in it. Raises TopError."""
         for name in ("method", "app_key", "timestamp", "sign", "sign_method", "v"):
-            if not params.get(name):
+            if not params.get(name) and not (body is not None and name == "method"):
                 raise TopError(40, "Missing required arguments", f"isv.missing-parameter:{name}")
         if params["app_key"] != self.app_key:
             raise TopError(29, "Invalid app Key", "isv.appkey-not-exists")
         stamp = read_cn_stamp(params["timestamp"])
         if stamp is None or abs(stamp - self.clock.now("taobao")) > SKEW:
             raise TopError(41, "Invalid arguments", "isv.timestamp-limit-error", "timestamp偏差超过10分钟")
-        if params["sign_method"] not in SIGN_METHODS or not same(params["sign"], top_sign(params, self.app_secret)):
+        expected = top_sign(params, self.app_secret, body or b"")
+        if params["sign_method"] not in SIGN_METHODS or not same(params["sign"], expected):
             raise TopError(25, "Invalid signature")
+        if params.get("format") != "json" or params["v"] != "2.0":
+            raise TopError(41, "Invalid arguments", "isv.invalid-parameter:format")
+
+    def check_session(self, params: Params) -> None:
+        """Whose shop it is. Raises TopError."""
         if not params.get("session"):
             raise TopError(26, "Missing session", "isv.missing-session")
         if params["session"] != self.session:
             raise TopError(27, "Invalid session", "invalid-sessionkey", "SessionKey非法")
-        if params.get("format") != "json" or params["v"] != "2.0":
-            raise TopError(41, "Invalid arguments", "isv.invalid-parameter:format")
 
     def window(self, params: Params) -> tuple[int, int, int, int, bool]:
         """(first second, last second, page_no, page_size, use_has_next) of an increment call. Raises TopError."""
@@ -222,6 +269,11 @@ METHODS: dict[str, Callable[[Gateway, Params], bytes]] = {
 def dump(value: Any) -> bytes:
     """Compact JSON in UTF-8."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def form_of(text: bytes) -> Params:
+    """Form fields, decoded."""
+    return dict(parse_qsl(text.decode("utf-8", "replace"), keep_blank_values=True))
 
 
 def number(params: Params, name: str, default: int) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from connectors import taobao
+from connectors import _taobao_trade, taobao
 from connectors._channel import Confirmation, Session, Since
 from connectors._taobao_order import MAPPING, ZONE, read_refund
 from connectors._top import signed_form, stamp
@@ -188,9 +188,9 @@ def several(side: Side) -> str:
 def test_confirms_a_whole_order_and_finds_it(side: Side) -> None:
     (tid,) = side.place("taobao")
     account, told = side.taobao(), parcel(side, tid, "SF1000000000001")
-    assert taobao.find(account, told) is None
-    assert taobao.confirm(account, told).reference
-    assert taobao.find(account, told) is not None
+    assert _taobao_trade.find(account, told) is None
+    assert _taobao_trade.confirm(account, told).reference
+    assert _taobao_trade.find(account, told) is not None
     assert [each["tracking"] for each in side.row("taobao", tid)["shipments"]] == ["SF1000000000001"]
 
 
@@ -198,28 +198,28 @@ def test_confirms_part_by_part_with_sub_orders(side: Side) -> None:
     tid = several(side)
     account = side.taobao()
     first = parcel(side, tid, "SF1000000000002", lines=1, whole=False)
-    taobao.confirm(account, first)
+    _taobao_trade.confirm(account, first)
     rows = side.row("taobao", tid)["lines"][1:]
     rest = replace(first, tracking="SF1000000000003", lines=tuple((row["id"], row["quantity"]) for row in rows))
-    assert taobao.find(account, rest) is None
-    taobao.confirm(account, rest)
+    assert _taobao_trade.find(account, rest) is None
+    _taobao_trade.confirm(account, rest)
     assert len(side.row("taobao", tid)["shipments"]) == 2
 
 
 def test_a_repeated_confirmation_is_looked_up_not_refused(side: Side) -> None:
     (tid,) = side.place("taobao")
     account, told = side.taobao(), parcel(side, tid, "SF1000000000004")
-    taobao.confirm(account, told)
-    taobao.confirm(account, told)
+    _taobao_trade.confirm(account, told)
+    _taobao_trade.confirm(account, told)
     assert len(side.row("taobao", tid)["shipments"]) == 1
 
 
 def test_a_line_shipped_under_another_number_is_refused(side: Side) -> None:
     (tid,) = side.place("taobao")
     account, told = side.taobao(), parcel(side, tid, "SF1000000000005")
-    taobao.confirm(account, told)
+    _taobao_trade.confirm(account, told)
     with pytest.raises(RefusedError):
-        taobao.confirm(account, replace(told, tracking="SF1000000000006"))
+        _taobao_trade.confirm(account, replace(told, tracking="SF1000000000006"))
 
 
 def test_a_lost_answer_is_unknown_and_then_found(side: Side) -> None:
@@ -227,15 +227,15 @@ def test_a_lost_answer_is_unknown_and_then_found(side: Side) -> None:
     account, told = side.taobao(), parcel(side, tid, "SF1000000000007")
     side.fault("taobao", "logistics.offline.send", "drop_after_effect")
     with pytest.raises(UnknownOutcomeError):
-        taobao.confirm(account, told)
-    assert taobao.find(account, told) is not None
+        _taobao_trade.confirm(account, told)
+    assert _taobao_trade.find(account, told) is not None
 
 
 def test_a_carrier_without_a_code_is_a_question_for_a_person(side: Side) -> None:
     (tid,) = side.place("taobao")
     with pytest.raises(RefusedError, match="carrier_unknown"):
-        taobao.confirm(side.taobao(), parcel(side, tid, "JT0000000000001", carrier="JTSD"))
-    taobao.confirm(side.taobao(carriers={"JTSD": "OTHER"}), parcel(side, tid, "JT0000000000001", carrier="JTSD"))
+        _taobao_trade.confirm(side.taobao(), parcel(side, tid, "JT0000000000001", carrier="JTSD"))
+    _taobao_trade.confirm(side.taobao(carriers={"JTSD": "OTHER"}), parcel(side, tid, "JT0000000000001", carrier="JTSD"))
 
 
 def test_more_than_fifty_lines_go_in_several_calls() -> None:
@@ -258,7 +258,7 @@ def test_more_than_fifty_lines_go_in_several_calls() -> None:
         shipped_at=NOW,
     )
     with Loopback(script) as server, new_client() as client:
-        taobao.confirm(session(settings(base_url=server.url, allow_private=True), client), told)
+        _taobao_trade.confirm(session(settings(base_url=server.url, allow_private=True), client), told)
     sent = [form for form in forms if "fullinfo" not in form]
     assert [form.count("%2C") + 1 for form in sent] == [50, 50, 20]
 
@@ -277,7 +277,7 @@ def test_only_a_plain_yes_is_a_confirmation(body: bytes, error: type[HubError]) 
         order_id="1", package_key="p", tracking="SF1", carrier="SF", lines=(("1", 1),), whole_order=True, shipped_at=NOW
     )
     with answering(body) as server, new_client() as client, pytest.raises(error):
-        taobao.confirm(session(settings(base_url=server.url, allow_private=True), client), told)
+        _taobao_trade.confirm(session(settings(base_url=server.url, allow_private=True), client), told)
 
 
 def test_times_are_told_in_china() -> None:

@@ -19,9 +19,10 @@ from domain.errors import HubError
 from pipeline.absorb import absorb_all
 from pipeline.apply import apply_values
 from pipeline.bootstrap import Hub, open_hub
-from pipeline.dispatch import End, Job, Outcome, claim
+from pipeline.dispatch import claim
 from pipeline.dossier import DETAIL, Dossier, load_dossiers
 from pipeline.rulesets import approve_version, arm_version, replay_version, write_draft
+from pipeline.sending import End, Job, Outcome
 from pipeline.settings import Settings
 from pipeline.settle import settle
 from storage import tables as t

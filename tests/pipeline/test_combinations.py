@@ -9,10 +9,10 @@ import pytest
 
 from domain.errors import RefusedError
 from pipeline.apply import apply_values
-from pipeline.dispatch import Job
 from pipeline.messages import build_merged_shipment
 from pipeline.regroup import merge_orders, unmerge_order
 from pipeline.review import cancel_by_number, send_now
+from pipeline.sending import Job
 from storage import tables as t
 from storage.times import micros
 

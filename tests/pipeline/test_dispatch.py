@@ -15,8 +15,9 @@ import pytest
 from domain.errors import ConfigError, RefusedError, RetryableError, UnknownOutcomeError
 from pipeline.absorb import absorb_all
 from pipeline.apply import apply_values
-from pipeline.dispatch import claim, dispatch, send
+from pipeline.dispatch import claim, dispatch
 from pipeline.review import cancel_by_number, review
+from pipeline.sending import send
 from pipeline.settle import settle
 from tests.wire.loopback import Loopback, Seen, reply
 from wire.retry import SCHEDULE

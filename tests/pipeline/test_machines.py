@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 
 from domain.errors import RetryableError
 from pipeline import absorb as absorbing
-from pipeline import dispatch as dispatching
+from pipeline import sending
 from pipeline.bootstrap import Hub, close_hub, keep_alive, open_hub
 from pipeline.clock import SharedClock, counted
 from pipeline.dispatch import Dispatcher
@@ -84,8 +84,8 @@ def test_a_sender_frozen_after_its_last_look_has_no_leave_to_speak(shop: Shop, m
         shop.clock.wait(seconds=61)
         allowed.append(may_speak())
 
-    monkeypatch.setattr(dispatching, "_push", push)
-    dispatching.send(shop.hub, jobs)
+    monkeypatch.setattr(sending, "_push", push)
+    sending.send(shop.hub, jobs)
     assert allowed == [True, False]
 
 

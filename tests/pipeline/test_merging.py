@@ -12,11 +12,11 @@ import pytest
 from domain.errors import RefusedError, RetryableError, UnknownOutcomeError
 from pipeline.absorb import absorb_all
 from pipeline.apply import apply_values
-from pipeline.dispatch import Job, Outcome, send
 from pipeline.messages import build_merged_shipment
 from pipeline.order_view import order_view
 from pipeline.regroup import merge_orders, reroute_order, unmerge_order
 from pipeline.review import cancel_by_number, review
+from pipeline.sending import Job, Outcome, send
 from pipeline.settle import settle
 from storage import tables as t
 from storage.fulfilments import claim_news_due

@@ -7,10 +7,11 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from domain.errors import MappingError
+from wire import strict_json
 from wire.strict_json import JsonLimits, dump, parse, parse_value, split_records
 
 
@@ -139,6 +140,53 @@ def test_splits_an_array_into_the_bytes_as_sent(records: list[Any], other: Any, 
     for raw, value in parts:
         assert parse_value(raw) == value
         position = data.index(raw, position) + len(raw)
+
+
+SPELLINGS = st.text('{}[]":,\\/e.-+0123456789 \n\ufeffa中\x7f', max_size=24).map(str.encode)
+
+
+@settings(max_examples=400, deadline=None)
+@given(SPELLINGS | VALUES.map(lambda value: json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()))
+@example(b'{"a":1,"a":1}')
+@example(b'{"a":{"b":1},"a":{"b":1}}')
+@example(b"[12345678901234567890]")
+@example(b"[-9999999999999999999]")
+@example(b"[9999999999999999999]")
+@example(b"[-0]")
+@example(b"[1e16]")
+@example(b"[10000000000000000.0]")
+@example(b'{"a":[' * 16 + b"[1]" + b"]}" * 16)
+@example(b'{"a":[' * 16 + b"1" + b"]}" * 16)
+@example(b'["\x7f"]')
+@example(b'"\xef\xbf\xbf"')
+def test_the_quick_way_reads_what_the_exact_way_reads(data: bytes) -> None:
+    def told(exact: bool) -> tuple[Any, ...]:
+        with pytest.MonkeyPatch.context() as patch:
+            if exact:
+                patch.setattr(strict_json, "_quick", lambda _: None)
+            try:
+                whole = repr(parse(data))
+            except MappingError as error:
+                whole = error.code
+            try:
+                parts = repr(split_records(data, "a"))
+            except MappingError as error:
+                parts = error.code
+            return whole, parts
+
+    assert told(False) == told(True)
+
+
+def test_depth_is_counted_to_the_level() -> None:
+    for depth in (32, 33):
+        for opening, closing in ((b'{"a":', b"}"), (b"[", b"]"), (b'[{},{"a":[1,', b"]}]")):
+            levels = 3 if opening.startswith(b"[{}") else 1
+            data = opening * (depth // levels) + b"[" * (depth % levels) + b"1" + b"]" * (depth % levels)
+            data += closing * (depth // levels)
+            if depth == 32:
+                parse(data)
+            else:
+                assert code_of(data) == "depth"
 
 
 def test_splits_keep_spacing_escapes_and_number_text() -> None:
