@@ -232,8 +232,9 @@ def demo(
 def bench(
     what: str = typer.Argument(
         "life",
-        help="absorb: stored documents to decided orders; life: plain orders through the whole life cycle, the sandbox on the "
-        "same cores; rules: 30 rules on one order; claims: orders that compete for the last piece; "
+        help="absorb: stored documents to decided orders; api: orders posted over HTTP, one by one and in "
+        "batches; life: plain orders through the whole life cycle, the sandbox on the same cores; "
+        "rules: 30 rules on one order; claims: orders that compete for the last piece; "
         "replay: a draft tried on that many generated past orders; "
         "scale: the life cycle with several workers on PostgreSQL",
     ),
@@ -248,12 +249,15 @@ def bench(
 ) -> None:
     """Measure. `value` is what the name says (orders or rounds per second, microseconds, seconds), `floor` and `ratio` tell what
     could be had at best in the same run; exit status 1 when something was lost, doubled or wrong."""
-    from bench.measures import Choice, measure
+    from bench.measures import Choice, measure, table_of
 
     choice = Choice(orders, seed, rounds, claims, database, workers, chaos=chaos)
     with _busy(f"measuring {what}"):
         told = measure(what, choice)
-    _print(told, as_json)
+    if lines := () if as_json else table_of(told):
+        sys.stdout.write("\n".join(lines) + "\n")
+    else:
+        _print(told, as_json)
     if not told["good"]:
         raise typer.Exit(1)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI
@@ -16,7 +17,7 @@ from pipeline.intake import Intake
 
 from . import exceptions, figures, inbound, orders, supply
 from .documents import PATHS, SCHEMAS
-from .guard import SLOW_AFTER_S, Guard
+from .guard import SLOW_AFTER_S, Guard, Shortcut
 from .problems import add_handlers
 
 VERSION = "1"
@@ -37,11 +38,17 @@ def create_app(hub: Hub, *, docs: bool = True, slow_after: float = SLOW_AFTER_S)
     app = FastAPIOffline(**told) if docs else FastAPI(**told, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.hub, app.state.intake, app.state.figures = hub, intake, counters
     add_handlers(app)
-    app.router.routes.extend(orders.HOT_ROUTES)
+    hot = orders.posting_routes(hub, intake)
+    app.router.routes.extend(hot)
     for room in (orders, exceptions, supply, inbound, figures):
         app.include_router(room.router)
-    templates = {route.endpoint: route.path for route in orders.HOT_ROUTES}
-    app.add_middleware(Guard, count=counters.count, templates=templates, slow_after=slow_after)
+    guard = partial(
+        Guard, count=counters.count, templates={route.endpoint: route.path for route in hot}, slow_after=slow_after
+    )
+    app.add_middleware(guard)
+    build = app.build_middleware_stack
+    # What a framework does around every request costs more than taking an order: posts meet only the guard.
+    app.build_middleware_stack = lambda: Shortcut(build(), {route.path: guard(route.app) for route in hot})  # type: ignore[method-assign]
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]
     return app
 

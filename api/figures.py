@@ -34,11 +34,16 @@ class Figures:
             ("route", "method", "status"),
             registry=self.registry,
         )
+        self._counters: dict[tuple[str, str, int], Counter] = {}
         self.registry.register(self)
 
     def count(self, route: str, method: str, status: int) -> None:
         """One more answer. Unknown methods share a name, so that callers cannot invent series."""
-        self._requests.labels(route, method if method in _METHODS else "other", str(status)).inc()
+        told = (route, method if method in _METHODS else "other", status)
+        counter = self._counters.get(told)
+        if counter is None:
+            counter = self._counters[told] = self._requests.labels(told[0], told[1], str(status))
+        counter.inc()
 
     def describe(self) -> list[Any]:
         """Nothing is read from the database when the collector is registered."""

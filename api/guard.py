@@ -65,10 +65,10 @@ class Guard:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                told = list(message.get("headers", ()))
                 # The console is mounted inside and has its own policy: what an answer says itself stands.
+                told = list(message.get("headers", ()))
                 said = {name.lower() for name, _ in told}
-                message["headers"] = [*told, *(pair for pair in _headers(scope["path"]) if pair[0] not in said)]
+                message["headers"] = told + [pair for pair in _headers(scope["path"]) if pair[0] not in said]
                 self._count(self._route(scope), scope["method"], message["status"])
             await send(message)
 
@@ -86,7 +86,7 @@ class Guard:
 
     def _route(self, scope: Scope) -> str:
         """The route's template: a counter must not grow with what callers type."""
-        template = getattr(scope.get("route"), "path", "") or self._templates.get(scope.get("endpoint"), "")
+        template = self._templates.get(scope.get("endpoint", self._app)) or getattr(scope.get("route"), "path", "")
         return str(template) or "none"
 
     async def _read(self, scope: Scope, receive: Receive) -> bytes | None:
@@ -170,9 +170,24 @@ def _replay(body: bytes, receive: Receive) -> Receive:
     return replayed
 
 
-def _headers(path: str) -> list[tuple[bytes, bytes]]:
-    policy = _DOCS + b"frame-ancestors 'none'" if path.startswith(_DOCS_PATHS) else _STRICT
-    return [*_ALWAYS, (b"content-security-policy", policy)]
+_POLICY = b"content-security-policy"
+_PLAIN_HEADERS = (*_ALWAYS, (_POLICY, _STRICT))
+_DOCS_HEADERS = (*_ALWAYS, (_POLICY, _DOCS + b"frame-ancestors 'none'"))
+
+
+def _headers(path: str) -> tuple[tuple[bytes, bytes], ...]:
+    return _DOCS_HEADERS if path.startswith(_DOCS_PATHS) else _PLAIN_HEADERS
+
+
+class Shortcut:
+    """ASGI application: POST to one of the `hot` paths goes there, everything else to the `rest`."""
+
+    def __init__(self, rest: ASGIApp, hot: Mapping[str, ASGIApp]) -> None:
+        self._rest, self._hot = rest, hot
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        app = self._hot.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
+        await (app or self._rest)(scope, receive, send)
 
 
 def _internal(error: Exception, scope: Scope) -> Response:

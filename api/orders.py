@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from functools import partial
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request
 from pydantic import AwareDatetime
 from starlette.concurrency import run_in_threadpool
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from pipeline.access import Caller
 from pipeline.bootstrap import Hub
@@ -24,10 +24,10 @@ from pipeline.desk import (
 from pipeline.explanation import explain_number
 from pipeline.intake import Intake
 from pipeline.order_view import by_external, order_id_of, order_view, partner_order
-from pipeline.posts import Reply
+from pipeline.posts import read_post
 from pipeline.views import list_orders
 
-from .callers import CANCELLERS, PARTNERS, READERS, WORKERS, allow, caller_of, hub_of, idempotency_key
+from .callers import CANCELLERS, PARTNERS, READERS, WORKERS, HeadersTold, allow, caller_of, hub_of
 from .documents import MERGE, NOTE, REASON, REROUTE, body, problems
 from .problems import MEDIA
 
@@ -50,36 +50,42 @@ async def raw_body(request: Request) -> bytes:
 Raw = Annotated[bytes, Depends(raw_body)]
 
 
-async def post_order(request: Request) -> Response:
-    """Take one order in; the answer comes after the commit."""
-    caller = await caller_of(request, PARTNERS)
-    key, intake = idempotency_key(request), _intake(request)
-    return _answer(await asyncio.wrap_future(intake.enqueue(caller, key, await request.body())))
+class Posting:
+    """The two routes that take orders, as plain ASGI: nothing looks at a request twice, and the answer comes after the commit.
+    The body was read, bounded and decoded by the guard."""
+
+    def __init__(self, hub: Hub, intake: Intake, *, many: bool) -> None:
+        self._hub, self._intake, self._many = hub, intake, many
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        told = HeadersTold(scope)
+        caller = await caller_of(self._hub, told.bearer(), PARTNERS)
+        key, message = told.idempotency_key(), await receive()
+        if self._many:
+            # Taking a large body apart must not hold up the others.
+            post = await run_in_threadpool(partial(read_post, caller, key, message["body"], many=True))
+        else:
+            post = read_post(caller, key, message["body"])
+        reply = await self._intake.answer(post)
+        headers = [
+            (b"content-length", str(len(reply.body)).encode()),
+            _PROBLEM if reply.status >= 400 else _JSON,
+            *([_REPLAYED] if reply.replayed else []),
+        ]
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        await send({"type": "http.response.body", "body": reply.body})
 
 
-async def post_orders(request: Request) -> Response:
-    """Take up to 500 orders in; taking a large body apart must not hold up the others."""
-    caller = await caller_of(request, PARTNERS)
-    key, intake = idempotency_key(request), _intake(request)
-    enqueue = partial(intake.enqueue, caller, key, await request.body(), many=True)
-    return _answer(await asyncio.wrap_future(await run_in_threadpool(enqueue)))
+_JSON, _PROBLEM = (b"content-type", b"application/json"), (b"content-type", MEDIA.encode())
+_REPLAYED = (b"idempotent-replayed", b"true")
 
 
-HOT_ROUTES = (
-    Route("/v1/orders", post_order, methods=["POST"]),
-    Route("/v1/orders:batch", post_orders, methods=["POST"]),
-)
-
-
-def _intake(request: Request) -> Intake:
-    intake: Intake = request.app.state.intake
-    return intake
-
-
-def _answer(reply: Reply) -> Response:
-    headers = {"Idempotent-Replayed": "true"} if reply.replayed else None
-    media = MEDIA if reply.status >= 400 else "application/json"
-    return Response(reply.body, reply.status, headers, media)
+def posting_routes(hub: Hub, intake: Intake) -> list[Route]:
+    """The hot routes: FastAPI has no part in them; documents.py describes them."""
+    return [
+        Route("/v1/orders", Posting(hub, intake, many=False), methods=["POST"]),
+        Route("/v1/orders:batch", Posting(hub, intake, many=True), methods=["POST"]),
+    ]
 
 
 @router.get("", responses=problems())

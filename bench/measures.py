@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from domain.errors import ConfigError
 
 from .absorb import bench_absorb
+from .api import bench_api, show_api
 from .claims import as_json as claims_as_json
 from .claims import run_claims
 from .demo import run_demo
@@ -38,9 +39,19 @@ def measure(what: str, choice: Choice) -> dict[str, Any]:
     return run(choice)
 
 
+def table_of(told: Mapping[str, Any]) -> Sequence[str]:
+    """What was measured as lines to read; none for a benchmark whose values speak for themselves."""
+    show = _TABLES.get(told.get("bench", ""))
+    return show(told) if show is not None else ()
+
+
 def _absorb(choice: Choice) -> dict[str, Any]:
     figure = bench_absorb(orders=choice.orders, seed=choice.seed, database=choice.database)
     return {"bench": "absorb", **asdict(figure), "ratio": figure.ratio, "good": True}
+
+
+def _api(choice: Choice) -> dict[str, Any]:
+    return bench_api(orders=choice.orders, seed=choice.seed, database=choice.database)
 
 
 def _life(choice: Choice) -> dict[str, Any]:
@@ -80,9 +91,11 @@ def _scale(choice: Choice) -> dict[str, Any]:
 
 _MEASURES: Mapping[str, Callable[[Choice], dict[str, Any]]] = {
     "absorb": _absorb,
+    "api": _api,
     "life": _life,
     "rules": _rules,
     "claims": _claims,
     "replay": _replay,
     "scale": _scale,
 }
+_TABLES: Mapping[str, Callable[[Mapping[str, Any]], Sequence[str]]] = {"api": show_api}

@@ -13,12 +13,14 @@ Documents that cannot become an order (400, 422) are kept raw, as exceptions, un
 
 from __future__ import annotations
 
-import hashlib
+import asyncio
 import queue
 import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from domain.errors import HubError, MappingError, RefusedError, RetryableError
@@ -29,7 +31,7 @@ from .absorb import absorb_rows
 from .access import Caller
 from .bootstrap import Hub
 from .dossier import load_dossiers
-from .posts import MANY, MAX_ORDER_BYTES, ONE, Document, Post, Reply, read_batch, read_document
+from .posts import MAX_ORDER_BYTES, ONE, Document, Post, Reply, read_post
 from .reading import read_order
 from .receipts import build_problem, build_receipt, document_problem, encode
 from .trouble import is_race, read_trouble
@@ -42,55 +44,51 @@ REPLY = "idempotency.reply"
 
 
 class Intake:
-    """One worker thread that answers posts. `submit` blocks, `enqueue` gives a future; `close` answers what waits and stops."""
+    """One worker thread that answers posts. `answer` waits in an event loop, `enqueue` gives a future to a thread; `close`
+    answers what waits and stops."""
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
-        self._posts: queue.Queue[Post | None] = queue.Queue(_QUEUE)
+        self._seats: queue.SimpleQueue[_Seat | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._closed = False
 
-    def submit(self, caller: Caller, key: str, body: bytes, *, many: bool = False) -> Reply:
-        """Answer one post. Errors as `enqueue`, and those of its future."""
-        return self.enqueue(caller, key, body, many=many).result()
+    async def answer(self, post: Post) -> Reply:
+        """The reply to one post, after the commit that holds it. RetryableError `overloaded`, `closing`,
+        `database_unavailable`, `disk_full`."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Reply] = loop.create_future()
+        self._take_seat(_Seat(post, future, loop))
+        return await future
 
     def enqueue(self, caller: Caller, key: str, body: bytes, *, many: bool = False) -> Future[Reply]:
-        """Take one post in. RefusedError `no_intake` (the caller may not post), `batch_empty`, `batch_too_large`,
-        RetryableError `overloaded`. The future fails with RetryableError `database_unavailable`, `disk_full`."""
-        if caller.partner_id is None or caller.intake is None or caller.scope != "partner":
-            raise RefusedError("no_intake", "this key belongs to no partner that may post orders")
-        documents = read_batch(body) if many else (read_document(body),)
-        post = Post(
-            partner_id=caller.partner_id,
-            account_id=caller.intake,
-            scope=MANY if many else ONE,
-            key=key,
-            digest=hashlib.sha256(body).digest(),
-            documents=documents,
-        )
-        self._start()
-        try:
-            self._posts.put_nowait(post)
-        except queue.Full:
-            raise RetryableError("overloaded", "too many posts are waiting") from None
-        return post.future
+        """The same for a caller in a thread: errors as `read_post`, those of `answer` in the future or at once."""
+        future: Future[Reply] = Future()
+        self._take_seat(_Seat(read_post(caller, key, body, many=many), future))
+        return future
 
     def close(self) -> None:
         """Answer what is waiting, then stop."""
         with self._lock:
             self._closed, thread = True, self._thread
         if thread is not None:
-            self._posts.put(None)
+            self._seats.put(None)
             thread.join(30)
-        while not self._posts.empty():
-            late = self._posts.get_nowait()
-            if late is not None:
-                late.future.set_exception(RetryableError("closing", "this process is stopping"))
+        late: list[_Seat] = []
+        while not self._seats.empty():
+            seat = self._seats.get_nowait()
+            late += [] if seat is None else [seat]
+        _tell(late, [RetryableError("closing", "this process is stopping")] * len(late))
+
+    def _take_seat(self, seat: _Seat) -> None:
+        if self._thread is None or self._closed:
+            self._start()
+        if self._seats.qsize() >= _QUEUE:
+            raise RetryableError("overloaded", "too many posts are waiting")
+        self._seats.put(seat)
 
     def _start(self) -> None:
-        if self._thread is not None and not self._closed:
-            return
         with self._lock:
             if self._closed:
                 raise RetryableError("closing", "this process is stopping")
@@ -99,56 +97,93 @@ class Intake:
                 self._thread.start()
 
     def _run(self) -> None:
-        post = self._posts.get()
-        while post is not None:
-            group, stop = self._gather(post)
+        company, seat = 1, self._seats.get()
+        while seat is not None:
+            group, stop = self._gather(seat, company)
             # Whoever gave up before anything happened was promised nothing.
-            waiting = [each for each in group if each.future.set_running_or_notify_cancel()]
+            waiting = [each for each in group if each.begin()]
             if waiting:
                 _answer(self._hub, waiting)
-            post = None if stop else self._posts.get()
+            company, seat = len(group), None if stop else self._seats.get()
 
-    def _gather(self, first: Post) -> tuple[list[Post], bool]:
-        """Posts that share a commit, and whether to stop after them."""
-        group, orders, end = [first], len(first.documents), time.monotonic() + _GATHER_S
+    def _gather(self, first: _Seat, company: int) -> tuple[list[_Seat], bool]:
+        """Posts that share a commit, and whether to stop after them. Who was answered together tends to come back together:
+        only as many as last time are waited for, so that nobody who comes alone waits at all."""
+        group, orders, end = [first], len(first.post.documents), time.monotonic() + _GATHER_S
         while orders < _GATHER_ORDERS:
+            patience = end - time.monotonic() if len(group) < company else 0.0
             try:
-                post = self._posts.get(timeout=max(0.0, end - time.monotonic()))
+                seat = self._seats.get(timeout=patience) if patience > 0 else self._seats.get_nowait()
             except queue.Empty:
                 break
-            if post is None:
+            if seat is None:
                 return group, True
-            group.append(post)
-            orders += len(post.documents)
+            group.append(seat)
+            orders += len(seat.post.documents)
         return group, False
 
 
-def _answer(hub: Hub, posts: Sequence[Post]) -> None:
-    """Handle posts and resolve their futures, whatever happens."""
+@dataclass(frozen=True, slots=True)
+class _Seat:
+    """A post and who waits for its reply: a thread, or a task of an event loop."""
+
+    post: Post
+    future: Future[Reply] | asyncio.Future[Reply]
+    loop: asyncio.AbstractEventLoop | None = None
+
+    def begin(self) -> bool:
+        """Whether somebody still waits; a thread's future cannot be cancelled any more after this."""
+        return self.future.set_running_or_notify_cancel() if isinstance(self.future, Future) else not self.future.done()
+
+    def tell(self, result: Reply | Exception) -> None:
+        """In the thread of the loop, if there is one. Whoever left hears nothing."""
+        if self.future.done():
+            return
+        if isinstance(result, Exception):
+            self.future.set_exception(result)
+        else:
+            self.future.set_result(result)
+
+
+def _tell(seats: Sequence[_Seat], results: Sequence[Reply | Exception]) -> None:
+    """One wake-up per loop, however many of its tasks were waiting."""
+    loops: dict[asyncio.AbstractEventLoop, list[tuple[_Seat, Reply | Exception]]] = {}
+    for seat, result in zip(seats, results, strict=True):
+        if seat.loop is None:
+            seat.tell(result)
+        else:
+            loops.setdefault(seat.loop, []).append((seat, result))
+    for loop, pairs in loops.items():
+        with suppress(RuntimeError):  # the loop was closed: nobody is there any more
+            loop.call_soon_threadsafe(_tell_all, pairs)
+
+
+def _tell_all(pairs: Sequence[tuple[_Seat, Reply | Exception]]) -> None:
+    for seat, result in pairs:
+        seat.tell(result)
+
+
+def _answer(hub: Hub, seats: Sequence[_Seat]) -> None:
+    """Handle posts and tell those who wait, whatever happens."""
     try:
-        replies = _handle(hub, posts)
+        replies = _handle(hub, [seat.post for seat in seats])
     except Exception as error:  # noqa: BLE001 - whatever it is, it must not stop the posts around it
-        _split(hub, posts, error)
+        _split(hub, seats, error)
         return
-    for post, reply in zip(posts, replies, strict=True):
-        post.future.set_result(reply)
+    _tell(seats, replies)
 
 
-def _split(hub: Hub, posts: Sequence[Post], error: Exception) -> None:
+def _split(hub: Hub, seats: Sequence[_Seat], error: Exception) -> None:
     trouble = None if is_race(error) else read_trouble(error)
-    if trouble is None and len(posts) > 1:
-        middle = len(posts) // 2
-        _answer(hub, posts[:middle])
-        _answer(hub, posts[middle:])
+    if trouble is None and len(seats) > 1:
+        middle = len(seats) // 2
+        _answer(hub, seats[:middle])
+        _answer(hub, seats[middle:])
         return
-    if trouble is None:
-        _answer_alone(hub, posts[0])
-        return
-    for post in posts:
-        post.future.set_exception(trouble)
+    _tell(seats, [_handle_alone(hub, seats[0].post)] if trouble is None else [trouble] * len(seats))
 
 
-def _answer_alone(hub: Hub, post: Post) -> None:
+def _handle_alone(hub: Hub, post: Post) -> Reply | Exception:
     """The last tries for one post: once more as it is (somebody else may have been first), then stored unread."""
     error: Exception = AssertionError("not tried")
     for unread in (False, False, True):
@@ -157,9 +192,8 @@ def _answer_alone(hub: Hub, post: Post) -> None:
         except Exception as failure:  # noqa: BLE001 - told to the one who waits
             error = failure
         else:
-            post.future.set_result(reply)
-            return
-    post.future.set_exception(read_trouble(error) or RefusedError("unabsorbable", "the order cannot be stored"))
+            return reply
+    return read_trouble(error) or RefusedError("unabsorbable", "the order cannot be stored")
 
 
 def _handle(hub: Hub, posts: Sequence[Post], *, unread: bool = False) -> list[Reply]:

@@ -4,14 +4,15 @@ absorber; here only its id is, and a batch is taken apart into the exact bytes o
 from __future__ import annotations
 
 import hashlib
-from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from domain.errors import MappingError, RefusedError
 from normalizer.readers import as_text
 from wire.salvage import salvage_records
-from wire.strict_json import parse
+from wire.strict_json import Parsed, parse
+
+from .access import Caller
 
 ONE, MANY = "POST /v1/orders", "POST /v1/orders:batch"
 MAX_ORDERS, MAX_ORDER_BYTES = 500, 2**20
@@ -30,7 +31,8 @@ class Reply:
 @dataclass(frozen=True, slots=True)
 class Document:
     """One order as posted. `error`: why its bytes or its id are no use; `malformed`: not even JSON (400, not 422);
-    `too_large`: not looked at, not kept; `whole`: a batch that could not be taken apart."""
+    `too_large`: not looked at, not kept; `whole`: a batch that could not be taken apart; `parsed`: what the strict reader
+    makes of the bytes, where it is known already."""
 
     body: bytes
     external_id: str
@@ -38,6 +40,7 @@ class Document:
     malformed: bool = False
     too_large: bool = False
     whole: bool = False
+    parsed: Parsed | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,22 +51,36 @@ class Post:
     key: str
     digest: bytes
     documents: tuple[Document, ...]
-    future: Future[Reply] = field(default_factory=Future)
+    place: tuple[int, str, str]
 
-    @property
-    def place(self) -> tuple[int, str, str]:
-        return (self.partner_id, self.scope, self.key)
+
+def read_post(caller: Caller, key: str, body: bytes, *, many: bool = False) -> Post:
+    """A post with its documents taken apart. RefusedError `no_intake` (the caller may not post), `batch_empty`,
+    `batch_too_large`."""
+    if caller.partner_id is None or caller.intake is None or caller.scope != "partner":
+        raise RefusedError("no_intake", "this key belongs to no partner that may post orders")
+    scope = MANY if many else ONE
+    return Post(
+        partner_id=caller.partner_id,
+        account_id=caller.intake,
+        scope=scope,
+        key=key,
+        digest=hashlib.sha256(body).digest(),
+        documents=read_batch(body) if many else (read_document(body),),
+        place=(caller.partner_id, scope, key),
+    )
 
 
 def read_document(body: bytes) -> Document:
     """Find out which order the bytes are about. Only the id is read here; the absorber reads the rest."""
     try:
-        return _identify(body, parse(body).value)
+        parsed = parse(body)
     except MappingError as error:
         return Document(body, _unreadable(body), error, malformed=True)
+    return _identify(body, parsed.value, parsed)
 
 
-def _identify(body: bytes, value: Any) -> Document:
+def _identify(body: bytes, value: Any, parsed: Parsed | None = None) -> Document:
     if not isinstance(value, dict):
         return Document(body, _unreadable(body), MappingError("not_a_record", "an order is a JSON object"))
     try:
@@ -71,7 +88,7 @@ def _identify(body: bytes, value: Any) -> Document:
     except MappingError:
         external_id = ""
     if external_id.strip() and len(external_id) <= _LONGEST_ID:
-        return Document(body, external_id)
+        return Document(body, external_id, parsed=parsed)
     error = MappingError("id", f"text of 1 to {_LONGEST_ID} characters, not only blanks", path="external_id")
     return Document(body, _unreadable(body), error)
 

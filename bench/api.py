@@ -1,0 +1,381 @@
+"""`hub.py bench api`: posts over HTTP, each answered only after its commit. `hub.py serve` runs as its own process, so does the
+partner; the floor is a bare application on the same server that inserts the same rows, by turns in the same run. Afterwards
+every order that was acknowledged is looked for in the database, under the number that was told, once."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pickle
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import psycopg
+
+from domain.errors import ConfigError
+from pipeline.access import make_key
+from pipeline.apply import apply_values
+from pipeline.bootstrap import close_hub, open_hub
+from pipeline.settings import Settings, as_environment
+from storage.database import open_engine
+
+from . import goods
+from .posting import Done, Work, build_request, write_requests
+
+CLIENTS = 32
+RATE = 200.0
+_STEADY_CLIENTS = 64
+_STEADY_SECONDS = 10.0
+_BATCHES = (50, 500)
+_WARM = 300
+_ROOT = Path(__file__).parents[1]
+_OWN = ("inbox", "orders", "idempotency")
+_OF_ORDER = ("order_lines", "fulfilments", "outbox", "exceptions", "decisions", "events")
+
+
+@dataclass(slots=True)
+class Run:
+    """One run: its database, keys by account, what was posted and what was acknowledged (numbers by external id)."""
+
+    settings: Settings
+    keys: Mapping[str, str]
+    seed: int
+    placed: int = 0
+    told: dict[str, str] = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """A served address and its process."""
+
+    port: int
+    process: subprocess.Popen[bytes]
+
+
+def bench_api(*, orders: int, seed: int, database: str, runs: int = 3, processes: int = 1) -> dict[str, Any]:
+    """Measure `runs` times `orders` single posts of hub and floor by turns, then batches, then single posts at a steady rate.
+    `cpu_ms` is processor time of the serving process (without its database's) per single post."""
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hub-bench-")))
+        run, bare = _configure(stack, folder, database, seed)
+        hub = stack.enter_context(_serving_hub(run.settings, processes))
+        floor = stack.enter_context(_serving_floor(bare))
+        singles = _by_turns(run, hub, floor, folder, orders, runs)
+        batched = _batches(run, hub, folder, max(orders, 5 * _BATCHES[1]))
+        steady = _singles(run, hub, folder, int(RATE * _STEADY_SECONDS), rate=RATE)
+        _verify(run)
+    value, least = statistics.median(singles["value"]), statistics.median(singles["floor"])
+    sorted_ms = sorted(steady.milliseconds)
+    return {
+        "bench": "api",
+        "unit": "orders/s",
+        "value": round(value, 1),
+        "floor": round(least, 1),
+        "ratio": round(value / least, 3),
+        "batch": round(batched, 1),
+        "p50_ms": round(sorted_ms[len(sorted_ms) // 2], 2),
+        "p99_ms": round(sorted_ms[len(sorted_ms) * 99 // 100], 2),
+        "max_ms": round(sorted_ms[-1], 2),
+        "cpu_ms": round(statistics.median(singles["cpu_ms"]), 3),
+        "floor_cpu_ms": round(statistics.median(singles["floor_cpu_ms"]), 3),
+        "client_cpu_ms": round(statistics.median(singles["client_cpu_ms"]), 3),
+        "orders": len(run.told),
+        "clients": CLIENTS,
+        "rate": RATE,
+        "processes": processes,
+        "database": run.settings.url.split(":", 1)[0],
+        "faults": run.faults[:20],
+        "good": not run.faults,
+    }
+
+
+def show_api(told: Mapping[str, Any]) -> list[str]:
+    """The figures as lines of a table."""
+    rows = [
+        (f"single posts, {told['clients']} clients", f"{told['value']:,.0f} /s", f"{told['cpu_ms']:.2f} ms CPU each"),
+        ("  the floor", f"{told['floor']:,.0f} /s", f"{told['floor_cpu_ms']:.2f} ms CPU each; ratio {told['ratio']}"),
+        ("orders in batches of 50 to 500", f"{told['batch']:,.0f} /s", "2 clients"),
+        (f"single posts at {told['rate']:.0f} /s", f"{told['p50_ms']} ms p50", f"{told['p99_ms']} ms p99"),
+        (
+            "acknowledged and not there, or twice",
+            str(len(told["faults"])),
+            f"of {told['orders']:,}, {told['database']}",
+        ),
+    ]
+    return [f"{name:<40} {value:>14}   {note}" for name, value, note in rows]
+
+
+def _by_turns(run: Run, hub: Side, floor: Side, folder: Path, orders: int, runs: int) -> dict[str, list[float]]:
+    found: dict[str, list[float]] = {name: [] for name in ("value", "floor", "cpu_ms", "floor_cpu_ms", "client_cpu_ms")}
+    for turn in range(runs + 1):
+        count = orders if turn else min(orders, _WARM)
+        first, used = run.placed, _cpu_of(hub)
+        mine = _singles(run, hub, folder, count)
+        used = _cpu_of(hub) - used
+        _hand_over(run, first, floor, folder / "rows")
+        spent = _cpu_of(floor)
+        bare = _post(floor, folder, _requests(run, first, count), CLIENTS)
+        spent = _cpu_of(floor) - spent
+        if any(status != 201 for status, _ in bare.answers):
+            raise RuntimeError("the floor failed")
+        if turn:  # the first turn warms up
+            found["value"].append(count / mine.seconds)
+            found["floor"].append(count / bare.seconds)
+            found["cpu_ms"].append(1000 * used / count)
+            found["floor_cpu_ms"].append(1000 * spent / count)
+            found["client_cpu_ms"].append(1000 * mine.cpu / count)
+    return found
+
+
+def _singles(run: Run, hub: Side, folder: Path, count: int, *, rate: float = 0.0) -> Done:
+    """Post new orders one by one; what was acknowledged is remembered."""
+    first = run.placed
+    run.placed += count
+    done = _post(hub, folder, _requests(run, first, count), _STEADY_CLIENTS if rate else CLIENTS, rate)
+    for number, (status, numbers) in zip(range(first, first + count), done.answers, strict=True):
+        _note(run, [_name(number)], status, numbers)
+    return done
+
+
+def _batches(run: Run, hub: Side, folder: Path, count: int) -> float:
+    """Orders per second in batches of sizes drawn at random, two at a time."""
+    draw, sizes = Random(run.seed), [_BATCHES[0]]
+    while sum(sizes) < count:
+        sizes.append(draw.randint(*_BATCHES))
+    requests, groups = [], []
+    for size in sizes:
+        documents = list(goods.documents(size * goods.ACCOUNTS, run.seed, first=run.placed))[:: goods.ACCOUNTS]
+        account, names = documents[0][0], [name for _, name, _ in documents]
+        run.placed += size * goods.ACCOUNTS
+        body = b'{"orders":[' + b",".join(each for *_, each in documents) + b"]}"
+        requests.append(build_request("/v1/orders:batch", run.keys[account], f"batch-{names[0]}", body))
+        groups.append(names)
+    done = _post(hub, folder, requests, 2)
+    for names, (status, numbers) in zip(groups, done.answers, strict=True):
+        _note(run, names, status, numbers)
+    run.placed = int(groups[-1][-1].removeprefix("PO-")) + goods.ACCOUNTS
+    return sum(sizes) / done.seconds
+
+
+def _requests(run: Run, first: int, count: int) -> list[bytes]:
+    return [
+        build_request("/v1/orders", run.keys[account], f"single-{name}", body)
+        for account, name, body in goods.documents(count, run.seed, first=first)
+    ]
+
+
+def _name(number: int) -> str:
+    return f"PO-{number:09d}"
+
+
+def _note(run: Run, names: Sequence[str], status: int, numbers: Sequence[str]) -> None:
+    if status not in {200, 201} or len(numbers) != len(names):
+        run.faults.append(f"{names[0]}: answered {status} with {len(numbers)} numbers for {len(names)} orders")
+    for name, number in zip(names, numbers, strict=False):
+        run.told[name] = number
+
+
+def _verify(run: Run) -> None:
+    """Every acknowledged order is stored under its number, and nothing is stored twice."""
+    engine = open_engine(run.settings.url, pool=1)
+    with engine.begin() as tx:
+        rows = tx.exec_driver_sql("select external_id, number from orders").all()
+    engine.dispose()
+    stored: dict[str, str] = {row[0]: row[1] for row in rows}
+    if len(stored) != len(rows):
+        run.faults.append(f"{len(rows) - len(stored)} orders are stored twice")
+    run.faults += [
+        f"{name}: acknowledged, not there" for name, number in run.told.items() if stored.get(name) != number
+    ]
+
+
+def _post(side: Side, folder: Path, requests: Sequence[bytes], connections: int, rate: float = 0.0) -> Done:
+    file = folder / "requests"
+    write_requests(file, requests)
+    work = Work(str(file), side.port, connections, rate)
+    ran = subprocess.run(
+        [sys.executable, "-m", "bench.posting"],
+        cwd=_ROOT,
+        input=json.dumps(asdict(work)),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        timeout=600,
+    )
+    return Done(**json.loads(ran.stdout))
+
+
+def _hand_over(run: Run, first: int, floor: Side, file: Path) -> None:
+    """Give the floor the rows that the hub wrote for the orders since `first`."""
+    marks = {"like": f"{_name(first)[:3]}%", "from": _name(first)}
+    engine = open_engine(run.settings.url, pool=1)
+    statements: dict[str, str] = {}
+    found: dict[str, dict[str, list[tuple[Any, ...]]]] = {}
+
+    def take(tx: Any, table: str, owner: str, names: Mapping[Any, str], where: str = "") -> list[dict[str, Any]]:
+        result = tx.exec_driver_sql(f"select * from {table} {where}")  # noqa: S608 - names of this module
+        keys = tuple(result.keys())
+        statements[table] = f"insert into {table} ({','.join(keys)}) values ({','.join('?' * len(keys))})"  # noqa: S608
+        rows = [dict(zip(keys, row, strict=True)) for row in result]
+        own = [row for row in rows if row[owner] in names]
+        for row in own:
+            found.setdefault(names[row[owner]], {}).setdefault(table, []).append(tuple(row.values()))
+        return own
+
+    with engine.begin() as tx:
+        since = f"where external_id >= '{marks['from']}'"
+        fresh = {_name(number): _name(number) for number in range(first, run.placed)}
+        orders = {row["id"]: row["external_id"] for row in take(tx, "orders", "external_id", fresh, since)}
+        take(tx, "inbox", "external_id", fresh, since)
+        take(tx, "idempotency", "key", {f"single-{name}": name for name in fresh})
+        least = f"where order_id >= {min(orders)}"
+        parts: dict[Any, tuple[str, Any]] = {}
+        for table in _OF_ORDER:
+            rows = take(tx, table, "order_id", orders, least)
+            if table == "fulfilments":
+                parts = {row["id"]: (orders[row["order_id"]], row["warehouse_id"]) for row in rows}
+        of_part = {part: name for part, (name, _) in parts.items()}
+        for row in take(tx, "fulfilment_lines", "fulfilment_id", of_part):
+            name, warehouse = parts[row["fulfilment_id"]]
+            found[name].setdefault("stock", []).append((row["quantity"], warehouse, row["sku"]))
+    engine.dispose()
+    file.write_bytes(pickle.dumps((statements, found)))
+    _ask(floor.port, "/rows", str(file).encode())
+
+
+def _configure(stack: contextlib.ExitStack, folder: Path, database: str, seed: int) -> tuple[Run, str]:
+    """Two equal databases with the trade and no orders: the hub's, and the floor's by its address."""
+    url = stack.enter_context(_own_databases(database)) if database else ""
+    settings = Settings(data_folder=folder / "data", database_url=url)
+    hub = open_hub(settings)
+    try:
+        trade, names = goods.trade(), [f"partner-{n}" for n in range(goods.ACCOUNTS)]
+        for account, name in zip(trade["accounts"], names, strict=True):
+            account["partner"] = name
+        (folder / "rules.json").write_text(json.dumps(goods.ruleset()))
+        apply_values(
+            hub,
+            trade | {"partners": [{"name": name} for name in names], "ruleset": {"file": "rules.json"}},
+            folder=folder,
+        )
+        keys = {f"shop-{n}": make_key(hub, name, "partner", name) for n, name in enumerate(names)}
+    finally:
+        close_hub(hub)
+    if not database:
+        shutil.copyfile(settings.data_folder / "hub.db", folder / "floor.db")
+        return Run(settings, keys, seed), f"sqlite:///{folder / 'floor.db'}"
+    copy = _named(url, f"{_name_in(url)}_floor")
+    with _admin(database) as connection:
+        connection.execute(f"create database {_name_in(copy)} template {_name_in(url)}")
+    return Run(settings, keys, seed), copy
+
+
+@contextlib.contextmanager
+def _own_databases(url: str) -> Iterator[str]:
+    """A database of its own on the server of `url`; it and its floor are dropped afterwards."""
+    name = f"hub_bench_{time.time_ns()}"
+    with _admin(url) as connection:
+        connection.execute(f"create database {name}")
+    try:
+        yield _named(url, name)
+    finally:
+        with _admin(url) as connection:
+            for each in (name, f"{name}_floor"):
+                connection.execute(f"drop database if exists {each} with (force)")
+
+
+def _admin(url: str) -> psycopg.Connection:
+    return psycopg.connect(url.replace("postgresql+psycopg://", "postgresql://"), autocommit=True)
+
+
+def _named(url: str, name: str) -> str:
+    head, _, tail = url.partition("://")
+    place, _, rest = tail.partition("/")
+    return f"{head}://{place}/{name}" + ("?" + rest.partition("?")[2] if "?" in rest else "")
+
+
+def _name_in(url: str) -> str:
+    return url.partition("://")[2].partition("/")[2].partition("?")[0]
+
+
+@contextlib.contextmanager
+def _serving_hub(settings: Settings, processes: int) -> Iterator[Side]:
+    """`hub.py serve` as an installation runs it whose timed jobs run elsewhere."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("HUB_")}
+    environment |= {"HUB_CONFIG": os.devnull} | as_environment(settings)
+    more = ["--processes", str(processes)] if processes > 1 else []
+    port = _free_port()
+    command = [sys.executable, "hub.py", "serve", "--jobs", "none", "--port", str(port), *more]
+    with _running(command, port, "/readyz", environment) as process:
+        yield Side(port, process)
+
+
+@contextlib.contextmanager
+def _serving_floor(database: str) -> Iterator[Side]:
+    port = _free_port()
+    with _running([sys.executable, "-m", "bench.bare_api", str(port), database], port, "/", None) as process:
+        yield Side(port, process)
+
+
+@contextlib.contextmanager
+def _running(
+    command: Sequence[str], port: int, path: str, environment: Mapping[str, str] | None
+) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(command, cwd=_ROOT, env=environment)
+    try:
+        for _ in range(300):
+            if process.poll() is not None:
+                break
+            with contextlib.suppress(OSError):
+                _ask(port, path)
+                yield process
+                return
+            time.sleep(0.1)
+        raise ConfigError("api_not_ready", f"{command[1]} did not come up")
+    finally:
+        process.terminate()
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def _ask(port: int, path: str, body: bytes | None = None) -> None:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", data=body, timeout=60) as reply:
+        reply.read()
+
+
+def _cpu_of(side: Side) -> float:
+    """Processor seconds of the process and its children so far; 0 where there is no /proc."""
+    total = 0.0
+    for pid in [side.process.pid, *_children(side.process.pid)]:
+        with contextlib.suppress(OSError):
+            words = Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()
+            total += (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+    return total
+
+
+def _children(pid: int) -> list[int]:
+    with contextlib.suppress(OSError):
+        return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return []
