@@ -56,7 +56,7 @@ def plan_order(ws: Workspace, dossier: Dossier, order: Order, account: Account) 
     dossier.order |= {"country": checked.consignee.country, "region": checked.consignee.region}
     outside = [row for row in dossier.live() if row["state"] in KNOWN_OUTSIDE]
     seen = with_gift_lines(dossier, checked, outside)
-    decision = decide(seen, facts, ws.directory.ruleset)
+    decision = decide(seen, facts, ws.directory.ruleset, trace=False)
     settled = SHORT if any(part.waits for part in decision.parts) else frozenset()
     problems = [problem for verdict in verdicts for problem in verdict.problems if problem.code not in settled]
     causes: dict[str, Mapping[str, Any]] = {} if waiting else dict(problem_causes(problems))
