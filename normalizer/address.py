@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
 from domain.order import Consignee
+from domain.values import changed
 from domain.verdict import Problem
 
 from .countries import locate_abroad, read_country
@@ -89,7 +90,7 @@ def with_changes(consignee: Consignee, changes: Mapping[str, Any]) -> Consignee:
     """The consignee with some fields changed; itself if nothing differs."""
     if all(getattr(consignee, name) == value for name, value in changes.items()):
         return consignee
-    return replace(consignee, **changes)
+    return changed(consignee, **changes)
 
 
 def _resolve_china(consignee: Consignee) -> tuple[dict[str, str], tuple[Problem, ...]]:

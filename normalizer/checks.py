@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Final
 
 from domain.facts import Facts, Sender, WarehouseInfo
 from domain.money import EXPONENTS
 from domain.order import Consignee, Order
+from domain.values import changed
 from domain.verdict import Check, Problem, Verdict
 
 from .address import locate, with_changes
@@ -33,7 +33,7 @@ def check(order: Order, facts: Facts) -> tuple[Order, tuple[Verdict, ...]]:
     consignee, address_problems = _check_consignee(order.consignee, facts.sender) if ships else (order.consignee, ())
     lines, listing_problems = check_listing(order, facts)
     if consignee is not order.consignee or lines is not order.lines:
-        order = replace(order, consignee=consignee, lines=lines)
+        order = changed(order, consignee=consignee, lines=lines)
     allowed = _allowed_warehouses(facts)
     near = [info for info in allowed if not consignee.region or covers(info.regions, consignee)]
     if ships and allowed and not near and order.status not in _OVER:

