@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Connection
@@ -39,6 +40,9 @@ _MUTABLE: dict[Table, tuple[str, ...]] = {
     t.exceptions: ("state", "detail", "assignee", "snoozed_until", "resolved_at", "resolved_by", "resolution"),
     t.after_sales: ("state", "source_status", "amount", "source_time", "updated_at"),
 }
+
+
+_by_id = itemgetter("id")
 
 
 @dataclass(slots=True)
@@ -77,7 +81,8 @@ class Dossier:
 
     def live(self) -> list[Row]:
         """Fulfilments that are not cancelled, oldest first."""
-        return [row for _, row in sorted(self.fulfilments.items()) if row["state"] != "cancelled"]
+        rows = [row for row in self.fulfilments.values() if row["state"] != "cancelled"]
+        return sorted(rows, key=_by_id) if len(rows) > 1 else rows
 
     def outbox_of(self, kind: str, fulfilment_id: int) -> Row | None:
         """The newest row of that kind for a fulfilment."""

@@ -109,6 +109,13 @@ class CarrierChoice:
         else:
             self._fixed = [None if rule.by_part else rule.test(self.order, self.facts) for rule in self.rules]
 
+    @property
+    def for_any_part(self) -> tuple[str, ...] | None:
+        """The carriers wanted whatever the part is; None when that depends on it."""
+        if None in self._fixed:
+            return None
+        return tuple([name for rule, met in zip(self.rules, self._fixed, strict=True) if met for name in rule.carriers])
+
     def __call__(self, part: PartView) -> tuple[str, ...]:
         names: list[str] = []
         for place, rule in enumerate(self.rules):

@@ -58,11 +58,11 @@ class _Shape:
     fill: Mapping[str, Any]
 
     def pack(self, value: Any) -> Json:
-        packed: Json = {}
-        for seen, (name, default, write) in zip(self.get(value), self.rows, strict=True):
-            if seen is not default and seen != default:
-                packed[name] = seen if write is None else write(seen)
-        return packed
+        return {
+            name: seen if write is None else write(seen)
+            for seen, (name, default, write) in zip(self.get(value), self.rows, strict=True)
+            if seen is not default and seen != default
+        }
 
     def unpack(self, packed: Mapping[str, Any], **more: Any) -> Any:
         given = dict(self.fill)
