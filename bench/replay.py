@@ -20,7 +20,7 @@ import zstandard
 from pipeline.absorb import absorb_all
 from pipeline.apply import apply_values
 from pipeline.bootstrap import Hub, close_hub, open_hub
-from pipeline.dossier import RECORD
+from pipeline.dossier import PRIVATE, RECORD
 from pipeline.replay import replay_document
 from pipeline.settings import Settings
 from sandbox.places import CHINA
@@ -173,25 +173,33 @@ def plain_records(hub: Hub, limit: int) -> list[bytes]:
     return [hub.vault.open(RECORD, row["id"], row["record"]) for row in rows]
 
 
-def train_preset(orders: int, seed: int, size: int = 8_192) -> bytes:
-    """A zstd dictionary from generated records: what `storage/preset-1.zdict` holds."""
+def plain_privates(hub: Hub, limit: int) -> list[bytes]:
+    """Opened private blobs of orders."""
+    with hub.read() as tx:
+        rows = tx.exec_driver_sql(f"select id, private from orders order by id limit {limit:d}").all()  # noqa: S608
+    return [hub.vault.open(PRIVATE, row[0], row[1]) for row in rows]
+
+
+def train_preset(place: str, orders: int, seed: int, size: int = 8_192) -> bytes:
+    """A zstd dictionary from generated orders' blobs of one place (`decisions.record`, `orders.private`): what the files
+    storage/preset-N.zdict hold."""
     rng = Random(f"{seed}:preset")
     with generated(orders, seed) as hub:
-        return zstandard.train_dictionary(
-            size, [_disguised(rng, each) for each in plain_records(hub, orders)]
-        ).as_bytes()
+        blobs = plain_records(hub, orders) if place == RECORD else plain_privates(hub, orders)
+        return zstandard.train_dictionary(size, [_disguised(rng, each) for each in blobs]).as_bytes()
 
 
 def _disguised(rng: Random, record: bytes) -> bytes:
-    """The record with other names of goods, warehouses and contexts: the dictionary is to know what every installation's
-    records have in common, not this one's names."""
+    """The record with other names of goods, warehouses, people and contexts: the dictionary is to know what every
+    installation's records have in common, not this one's names."""
     names: dict[str, str] = {}
 
     def other(found: re.Match[str]) -> str:
-        letters = "".join(rng.choices("ABCDEFGHJKLMNPQRSTUVWXYZ0123456789-", k=len(found[0])))
-        return names.setdefault(found[0], letters)
+        alphabet = "0123456789" if found[0].isdigit() else "ABCDEFGHJKLMNPQRSTUVWXYZ0123456789-"
+        return names.setdefault(found[0], "".join(rng.choices(alphabet, k=len(found[0]))))
 
-    return re.sub(r"X-SKU-\d+|SKU-\d+|wh-\w\w|(?<=\"[nw]\":\")[^\"]{16}", other, record.decode()).encode()
+    pattern = r"X-SKU-\d+|SKU-\d+|wh-\w\w|(?<=\"[nw]\":\")[^\"]{16}|(?<=\"name\":\")[^\"]+|\d{6,}|[0-9a-f]{24}"
+    return re.sub(pattern, other, record.decode()).encode()
 
 
 def resident() -> int:

@@ -16,12 +16,12 @@ The state of a line is never looked at: a cancelled line keeps its share, so tha
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from fractions import Fraction
 from typing import Literal
 
 from .errors import MappingError, RefusedError
 from .order import Amounts, Line, Order
+from .values import changed
 
 PartFreight = Literal["on_first", "spread"]
 
@@ -90,11 +90,13 @@ def allocate(order: Order) -> Order:
         if excess > sum(fees):
             raise MappingError("money", "more discount than there is to pay", path="amounts.discount")
         discounts = [d + e for d, e in zip(discounts, largest_remainder(excess, fees), strict=True)]
-    return replace(
+    return changed(
         order,
         lines=tuple(
-            replace(line, discount=discount, freight=freight, tax=tax, paid=line.amount - discount + freight + tax)
-            for line, discount, freight, tax in zip(lines, discounts, freights, taxes, strict=True)
+            [
+                changed(line, discount=discount, freight=freight, tax=tax, paid=line.amount - discount + freight + tax)
+                for line, discount, freight, tax in zip(lines, discounts, freights, taxes, strict=True)
+            ]
         ),
     )
 
@@ -121,6 +123,8 @@ def _stated_shares(order: Order) -> list[int] | None:
 
 def _stack(order: Order) -> list[tuple[int, ...]]:
     """One row per discount and a last one for what is not itemised; a row holds what each line gets of it."""
+    if not order.discounts and not order.amounts.discount:
+        return [(0,) * len(order.lines)]
     left = [line.amount for line in order.lines]
     remaining = order.amounts.discount
     rows = []

@@ -72,7 +72,9 @@ class TraceStep(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Decision:
     """`parts` is empty when no warehouse could be found; `holds` then says why. Lines of `parts` beyond the order's own are
-    `gifts`, in their order. `not_before` is when its fulfilments may be released at the earliest (None: at once)."""
+    `gifts`, in their order. `not_before` is when its fulfilments may be released at the earliest (None: at once). `matched`
+    are the ids of the rules that matched (those about parts: any part), in the order in which they were looked at; the
+    trace says why, and is empty where nobody asked for it."""
 
     ruleset: str
     holds: tuple[Hold, ...]
@@ -82,6 +84,7 @@ class Decision:
     gifts: tuple[Gift, ...] = ()
     merging: Merging | None = None
     not_before: datetime | None = None
+    matched: tuple[str, ...] = ()
 
     @property
     def released(self) -> bool:

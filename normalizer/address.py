@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
 from domain.order import Consignee
+from domain.values import changed
 from domain.verdict import Problem
 
 from .countries import locate_abroad, read_country
@@ -89,10 +90,13 @@ def with_changes(consignee: Consignee, changes: Mapping[str, Any]) -> Consignee:
     """The consignee with some fields changed; itself if nothing differs."""
     if all(getattr(consignee, name) == value for name, value in changes.items()):
         return consignee
-    return replace(consignee, **changes)
+    return changed(consignee, **changes)
 
 
 def _resolve_china(consignee: Consignee) -> tuple[dict[str, str], tuple[Problem, ...]]:
+    certain = _certain(consignee.province, consignee.city, consignee.district)
+    if certain is not None:
+        return dict(certain), ()
     levels = (_tidy(consignee.province), _tidy(consignee.city), _tidy(consignee.district))
     if _MASK.search("".join(levels)):
         known = _locate(
@@ -130,6 +134,16 @@ def _names(place: Place | None) -> dict[str, str]:
 
 def _tidy(text: str) -> str:
     return _BLANKS.sub("", text)
+
+
+@lru_cache(maxsize=8192)
+def _certain(province: str, city: str, district: str) -> Mapping[str, str] | None:
+    """What these three words mean when nothing is masked or in doubt: nearly always, and nearly always the same words."""
+    levels = (_tidy(province), _tidy(city), _tidy(district))
+    if _MASK.search("".join(levels)):
+        return None
+    found = _locate(*levels)
+    return _names(found.place) if found.problem is None else None
 
 
 @lru_cache(maxsize=8192)

@@ -7,14 +7,14 @@ order of which nothing is shipped (virtual goods) needs no consignee."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from domain.facts import Facts, Sender, WarehouseInfo
 from domain.money import EXPONENTS
 from domain.order import Consignee, Order
-from domain.verdict import Check, Problem, Verdict
+from domain.values import changed
+from domain.verdict import CHECKS, Check, Problem, Verdict
 
 from .address import locate, with_changes
 from .goods import check_listing, check_stock
@@ -33,7 +33,7 @@ def check(order: Order, facts: Facts) -> tuple[Order, tuple[Verdict, ...]]:
     consignee, address_problems = _check_consignee(order.consignee, facts.sender) if ships else (order.consignee, ())
     lines, listing_problems = check_listing(order, facts)
     if consignee is not order.consignee or lines is not order.lines:
-        order = replace(order, consignee=consignee, lines=lines)
+        order = changed(order, consignee=consignee, lines=lines)
     allowed = _allowed_warehouses(facts)
     near = [info for info in allowed if not consignee.region or covers(info.regions, consignee)]
     if ships and allowed and not near and order.status not in _OVER:
@@ -69,7 +69,12 @@ def _prefix(region: str) -> str:
     return region
 
 
-def _verdict(name: Check, problems: Iterable[Problem], facts: Facts, *, waiting: bool = False) -> Verdict:
+_PASSED: Final[dict[Check, Verdict]] = {name: Verdict(name) for name in CHECKS}
+
+
+def _verdict(name: Check, problems: Sequence[Problem], facts: Facts, *, waiting: bool = False) -> Verdict:
+    if not problems and not waiting:
+        return _PASSED[name]
     if facts.waived:
         problems = [problem for problem in problems if problem.code not in facts.waived]
         waiting = waiting and bool(problems)

@@ -69,24 +69,55 @@ def compile_field(source: Field, name: str, type_name: str = "") -> Getter:
         return _checked(_finder(source, name), name, type_name)
     shown = source.path if isinstance(source.path, str) else name
     find, reader, code = _finder(source.path, name), source.read, _MISSING_CODES.get(name)
+    keys = tuple(source.path.split(".")) if isinstance(source.path, str) else ()
     if isinstance(reader, Contextual):
-        return _contextual(find, reader, source.default, code or reader.code, shown)
+        return _quick_text(keys, reader.of_text, _contextual(find, reader, source.default, code or reader.code, shown))
     if code is None and reader in (as_quantity, as_quantity_decimal):
         code = "qty"
     plain = _plain(find, reader, source.default, code or "missing", shown)
-    if reader is as_text and isinstance(source.path, str) and "." not in source.path:
-        return _text_of_key(source.path, plain)
-    return plain
+    return _quick_text(keys, _OF_TEXT.get(reader), plain)
 
 
-def _text_of_key(key: str, otherwise: Getter) -> Getter:
-    """The commonest field of all - a text, under one key - without further calls."""
+def _as_it_is(text: str, _: Context) -> str:
+    return text
 
-    def get(record: Any, context: Context) -> Any:
-        value = record.get(key)
-        return value if type(value) is str and value else otherwise(record, context)
 
-    return get
+def _stripped(text: str, _: Context) -> str:
+    return text.strip()
+
+
+# What these readers make of a text that is not empty; any other value goes the long way.
+_OF_TEXT: Final[Mapping[Any, Callable[[str, Context], Any]]] = {as_text: _as_it_is, as_trimmed: _stripped}
+
+
+def _quick_text(keys: tuple[str, ...], read: Callable[[str, Context], Any] | None, otherwise: Getter) -> Getter:
+    """The commonest fields of all - a text under one key or two - without further calls. Errors are told by `otherwise`,
+    which reads the same again and knows the place."""
+    if read is None or not 1 <= len(keys) <= 2:
+        return otherwise
+    first, second = keys[0], keys[-1]
+
+    def get_one(record: Any, context: Context) -> Any:
+        value = record.get(first)
+        if type(value) is str and value:
+            try:
+                return read(value, context)
+            except MappingError:
+                pass
+        return otherwise(record, context)
+
+    def get_two(record: Any, context: Context) -> Any:
+        inner = record.get(first)
+        if type(inner) is dict:
+            value = inner.get(second)
+            if type(value) is str and value:
+                try:
+                    return read(value, context)
+                except MappingError:
+                    pass
+        return otherwise(record, context)
+
+    return get_one if len(keys) == 1 else get_two
 
 
 def read_records(get: Getter, record: Record, context: Context, path: str) -> Sequence[Record]:

@@ -6,10 +6,10 @@ whatever listings and bundles say later (decided once, as the bundle version is)
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import replace
 
 from domain.facts import Facts, Listing
 from domain.order import Component, Line, Order
+from domain.values import changed
 from domain.verdict import Problem
 
 
@@ -19,7 +19,7 @@ def check_listing(order: Order, facts: Facts) -> tuple[tuple[Line, ...], tuple[P
     complained of."""
     lines: list[Line] = []
     problems: list[Problem] = []
-    changed = False
+    mapped = False
     for index, line in enumerate(order.lines):
         listings = facts.listings.get(line.external_sku, ()) if line.external_sku.strip() else ()
         listing, found = _choose(line, listings, index)
@@ -28,11 +28,11 @@ def check_listing(order: Order, facts: Facts) -> tuple[tuple[Line, ...], tuple[P
         if listing is None or line.sku:
             lines.append(line)
         else:
-            lines.append(replace(line, sku=listing.sku, components=_parts(listing, facts)))
-            changed = True
+            lines.append(changed(line, sku=listing.sku, components=_parts(listing, facts)))
+            mapped = True
         if line.state in {"open", "after_sale"}:
             problems.extend(found)
-    return (tuple(lines) if changed else order.lines), tuple(problems)
+    return (tuple(lines) if mapped else order.lines), tuple(problems)
 
 
 def check_stock(order: Order, facts: Facts, warehouses: frozenset[str]) -> tuple[Problem, ...]:

@@ -69,9 +69,10 @@ class OrderMapping:
     `order`: external_id, source_time, currency, placed_at are required; `version` defaults to source_time; `payment`
     gives "unpaid" | "paid" | "cod", through the table `payments` if there is one. `ship_to`: fields of Consignee.
     `lines`: the list of line records, `line` their fields (`external_id`, `external_sku`, `quantity` required, and
-    `unit_price` or `amount`); money paths are read in the order's currency. `amounts`: `paid` required, `goods`
-    defaults to Σ line amounts, the rest to 0. `discounts`/`discount` and `after_sales`/`after_sale`: lists of records
-    and their fields, when the source has them. `status` gives the source's word (shown as `source_status`, unless
+    `unit_price` or `amount`, which is unit price × quantity where it is not mapped or None); money paths are read in the
+    order's currency. `amounts`: `paid` required, `goods` defaults to Σ line amounts (also when it reads as None), the rest
+    to 0. `discounts`/`discount` and `after_sales`/`after_sale`: lists of records and their fields, when the source has
+    them. `status` gives the source's word (shown as `source_status`, unless
     `order` maps that), `statuses` its meaning; an unknown word never ships (`unknown_status`). `extra`: channel facts
     a target may need; blanks are left out. `ignored`: source paths left unread on purpose (coverage.py). Errors:
     ValueError for a field name that does not exist."""
@@ -185,7 +186,7 @@ def normalize(record: Mapping[str, Any], mapping: OrderMapping, *, zone: tzinfo,
     _refuse_bad_times(fields, now)
     lines = _read_lines(record, compiled, context)
     amounts = {name: get(record, context) for name, get in compiled.amounts}
-    if "goods" not in amounts:
+    if amounts.get("goods") is None:
         amounts["goods"] = _bounded(sum([line.amount for line in lines]), "amounts.goods")
     fields = _read_state(record, mapping, context) | fields
     if "version" not in fields:
@@ -276,7 +277,7 @@ def _read_lines(record: Record, compiled: _Compiled, context: Context) -> tuple[
         if identity in seen:
             raise MappingError("duplicate_line", f"line id {identity[:60]} is there twice", path=context.prefix[:-1])
         seen.add(identity)
-        if "amount" not in fields:
+        if fields.get("amount") is None:
             fields["amount"] = _bounded(fields["unit_price"] * fields["quantity"], context.prefix + "amount")
         elif "unit_price" not in fields:
             # rounded down, so that the floor-price check errs on the side of asking a person

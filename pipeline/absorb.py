@@ -24,7 +24,7 @@ from .merged_news import take_merged_news
 from .merging import find_groups
 from .reading import read_order
 from .take_news import take_news
-from .take_order import person_hashes, take_order
+from .take_order import buyer_hash, take_order
 from .trouble import read_trouble
 from .workspace import (
     Workspace,
@@ -167,9 +167,7 @@ def _load(ws: Workspace, read: Sequence[_Read]) -> None:
         for line in ws.dossiers[order_id].fulfilment_lines.values()
     }
     load_goods(ws, wanted, skus | planned)
-    hashed = (
-        (account_id, person_hashes(ws.hub.vault, account_id, order)["buyer_hash"]) for account_id, order in orders
-    )
+    hashed = ((account_id, buyer_hash(ws.hub.vault, order)) for account_id, order in orders)
     buyers = ((account_id, buyer) for account_id, buyer in hashed if buyer)
     count_history(ws, buyers, (account_id for account_id, _ in orders))
     if news:

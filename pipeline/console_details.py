@@ -25,6 +25,7 @@ from .corrections import CONSIGNEE_FIELDS
 from .dossier import RECORD, Dossier, load_dossiers
 from .gifts import FIRST, own_lines
 from .merging import company_of
+from .past import trace_of
 from .privacy import mask_consignee, mask_remark, open_detail, ship_to_of
 from .references import exception_id
 from .review import id_of_number
@@ -142,6 +143,7 @@ def _decisions(hub: Hub, tx: Connection, order_id: int, limit: int) -> list[Row]
     for row in load_newest_decisions(tx, order_id, limit):
         try:
             record = hub.vault.open_json(RECORD, row["id"], row["record"])
+            record["trace"] = trace_of(tx, record)
         except HubError:
             record = {}
         names = ("ruleset", "released", "created_at")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection
 
 from domain.facts import Facts, Sender
+from rules.language import default_document, default_ruleset
 from rules.record import freeze_network, freeze_sender, thaw, thaw_network, thaw_sender
 from rules.ruleset import Ruleset
 from storage.rulesets import find_contexts, put_contexts
@@ -37,7 +38,9 @@ def network_of(ws: Workspace, facts: Facts, ruleset: Ruleset) -> tuple[str, froz
     key = (id(ruleset), *map(id, facts.warehouses))
     kept = _memory(ws.hub).get(key)
     if kept is None:
-        content = _json(freeze_network(facts.warehouses, ruleset.digest))
+        # The one that comes with the program is in no table, and the next version may come with another.
+        document = default_document().decode() if ruleset.digest == default_ruleset().digest else ""
+        content = _json(freeze_network(facts.warehouses, ruleset.digest, document))
         kept = _remember(ws.hub, key, (digest_of(content), content, ruleset.gift_skus), (ruleset, facts.warehouses))
     return _use(ws, kept), kept[2]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection
@@ -96,13 +96,16 @@ class RulesetAsks:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Directory:
-    """A consistent reading of the configuration. `asks` comes from the text of the armed ruleset."""
+    """A consistent reading of the configuration. `asks` comes from the text of the armed ruleset; `warehouses` are those
+    that take orders now, always the same values while the configuration is the same."""
 
     stamp: tuple[int, ...]
     accounts: Mapping[int, Account]
     targets: Mapping[int, Target]
     ruleset: Ruleset
     asks: RulesetAsks
+    warehouses: tuple[WarehouseInfo, ...] = ()
+    by_name: Mapping[str, Target] = field(default_factory=dict)
 
     def calls(self, kind: str, row_id: int, default: int) -> int:
         """How many calls at once an `account` or a `warehouse` gets from all machines together."""
@@ -119,10 +122,10 @@ class Directory:
         raise ConfigError("account_unknown", f"there is no account {name}")
 
     def target(self, name: str) -> Target:
-        for target in self.targets.values():
-            if target.name == name:
-                return target
-        raise ConfigError("warehouse_unknown", f"there is no warehouse {name}")
+        target = self.by_name.get(name)
+        if target is None:
+            raise ConfigError("warehouse_unknown", f"there is no warehouse {name}")
+        return target
 
 
 def read_directory(hub: Hub, tx: Connection) -> Directory:
@@ -157,6 +160,8 @@ def _read(tx: Connection, vault: Vault, stamp: tuple[int, ...], now: int) -> Dir
         targets=targets,
         ruleset=load_ruleset(armed["document"].encode()) if armed else default_ruleset(),
         asks=read_asks(armed["document"]) if armed else RulesetAsks(),
+        warehouses=tuple(each.info for each in targets.values() if each.enabled and each.state == "active"),
+        by_name={each.name: each for each in targets.values()},
     )
 
 

@@ -6,14 +6,15 @@ orders, their outbox rows, stock; each sorted."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Connection
 
 from storage import tables as t
+from storage.compact import sorted_text
 from storage.events import GENESIS, link
 from storage.rows import Row, Table, insert_rows, load_rows, update_rows
 from storage.vault import Vault
@@ -41,7 +42,7 @@ _MUTABLE: dict[Table, tuple[str, ...]] = {
 }
 
 
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
+_by_id = itemgetter("id")
 
 
 @dataclass(slots=True)
@@ -80,7 +81,8 @@ class Dossier:
 
     def live(self) -> list[Row]:
         """Fulfilments that are not cancelled, oldest first."""
-        return [row for _, row in sorted(self.fulfilments.items()) if row["state"] != "cancelled"]
+        rows = [row for row in self.fulfilments.values() if row["state"] != "cancelled"]
+        return sorted(rows, key=_by_id) if len(rows) > 1 else rows
 
     def outbox_of(self, kind: str, fulfilment_id: int) -> Row | None:
         """The newest row of that kind for a fulfilment."""
@@ -135,7 +137,7 @@ def snapshot(dossier: Dossier) -> Snapshot:
     return Snapshot(
         order=dict(dossier.order),
         private=_copied(dossier.private),
-        rows={table: {key: dict(row) for key, row in rows.items()} for table, rows in _keyed(dossier).items()},
+        rows={table: {key: dict(row) for key, row in rows.items()} for table, rows in _keyed(dossier)},
     )
 
 
@@ -168,25 +170,35 @@ def write_dossiers(tx: Connection, vault: Vault, dossiers: Sequence[tuple[Dossie
     for dossier, before in dossiers:
         _chain(dossier, inserts[t.events], now)
         _seal_order(dossier, before, vault, now)
-        stored = before.rows if before else {}
         if before is None:
             inserts[t.orders].append(dossier.order)
-        elif dossier.order != before.order:
-            updates[t.orders].append(dossier.order)
-        for table, rows in _keyed(dossier).items():
-            kept = stored.get(table, {})
-            for key, row in rows.items():
-                old = kept.get(key)
-                if old is None:
-                    inserts[table].append(row)
-                elif row != old:
-                    updates[table].append(row)
+            for table, rows in _keyed(dossier):
+                if rows:
+                    inserts[table] += rows.values()
+        else:
+            _compare(dossier, before, inserts, updates)
         inserts[t.decisions] += dossier.decisions
         inserts[t.after_sale_lines] += dossier.after_sale_lines
     for table in _WRITE_ORDER:
         insert_rows(tx, table, inserts[table])
         if updates[table]:
             update_rows(tx, table, updates[table], _MUTABLE[table])
+
+
+def _compare(
+    dossier: Dossier, before: Snapshot, inserts: dict[Table, list[Row]], updates: dict[Table, list[Row]]
+) -> None:
+    """What of a stored order is new, and what is another than it was."""
+    if dossier.order != before.order:
+        updates[t.orders].append(dossier.order)
+    for table, rows in _keyed(dossier):
+        kept = before.rows[table]
+        for key, row in rows.items():
+            old = kept.get(key)
+            if old is None:
+                inserts[table].append(row)
+            elif row != old:
+                updates[table].append(row)
 
 
 _WRITE_ORDER: tuple[Table, ...] = (
@@ -205,24 +217,24 @@ _WRITE_ORDER: tuple[Table, ...] = (
 )
 
 
-def _keyed(dossier: Dossier) -> dict[Table, dict[Any, Row]]:
-    return {
-        t.order_lines: dossier.lines,
-        t.fulfilments: dossier.fulfilments,
-        t.fulfilment_lines: dossier.fulfilment_lines,
-        t.packages: dossier.packages,
-        t.package_lines: dossier.package_lines,
-        t.outbox: dossier.outbox,
-        t.exceptions: dossier.exceptions,
-        t.after_sales: dossier.after_sales,
-    }
+def _keyed(dossier: Dossier) -> tuple[tuple[Table, dict[Any, Row]], ...]:
+    return (
+        (t.order_lines, dossier.lines),
+        (t.fulfilments, dossier.fulfilments),
+        (t.fulfilment_lines, dossier.fulfilment_lines),
+        (t.packages, dossier.packages),
+        (t.package_lines, dossier.package_lines),
+        (t.outbox, dossier.outbox),
+        (t.exceptions, dossier.exceptions),
+        (t.after_sales, dossier.after_sales),
+    )
 
 
 def _chain(dossier: Dossier, rows: list[Row], now: int) -> None:
     seq, previous = int(dossier.order["event_seq"]), bytes(dossier.order["event_hash"] or GENESIS)
     for actor, kind, detail in dossier.log:
         seq += 1
-        text = _encode(detail) if detail else ""
+        text = sorted_text(detail) if detail else ""
         previous = link(previous, dossier.id, seq, now, actor, kind, text)
         rows.append(
             {

@@ -79,6 +79,8 @@ def clear_exceptions(ws: Workspace, dossier: Dossier, codes: Iterable[str] | Non
 
 def sync_exceptions(ws: Workspace, dossier: Dossier, causes: Mapping[str, Mapping[str, Any]]) -> None:
     """Let the open exceptions of checks and rules be exactly `causes` (code → detail)."""
+    if not causes and not dossier.exceptions:
+        return
     gone = {row["code"] for row in dossier.exceptions.values() if row["state"] != "resolved"} - causes.keys() - LASTING
     clear_exceptions(ws, dossier, gone, actor="hub", how="the cause is gone")
     for code, detail in causes.items():

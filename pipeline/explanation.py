@@ -3,7 +3,6 @@ then, compared with what was stored, and explained (docs/explain.md). Reads only
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -13,24 +12,21 @@ from sqlalchemy import Connection
 from domain.decision import Decision
 from domain.errors import RefusedError
 from rules.alternatives import Goal, read_goal
-from rules.changes import Case
 from rules.decide import decide
 from rules.explain import Alternative, RuleSeen, explain, explain_alternative, look_at_rules
-from rules.language import default_document, default_ruleset
-from rules.language import load as load_ruleset
-from rules.record import effects_of, freeze_decision, thaw, thaw_network, thaw_sender
+from rules.record import effects_of, freeze_decision
 from rules.seen import Seen
 from storage.order_reads import load_newest_decisions
 from storage.rows import Row
-from storage.rulesets import find_contexts, load_ruleset_documents
 
 from .access import Caller
 from .bootstrap import Hub
 from .dossier import RECORD
 from .order_view import order_id_of
+from .past import find_case
 from .views import show_time
 
-NO_DECISION, NO_INPUT, NO_RULESET, UNUSABLE = "no_decision", "without_input", "unknown_ruleset", "unusable"
+NO_DECISION = "no_decision"
 
 
 def explain_number(hub: Hub, caller: Caller, number: str, instead: str = "") -> dict[str, Any]:
@@ -52,7 +48,7 @@ def explain_order(hub: Hub, order_id: int, instead: str = "") -> dict[str, Any]:
     with hub.read() as tx:
         row = _newest(tx, order_id)
         record: dict[str, Any] = hub.vault.open_json(RECORD, row["id"], row["record"]) if row else {}
-        found = _case(tx, record.get("input")) if row else NO_DECISION
+        found = find_case(tx, record.get("input")) if row else NO_DECISION
     if row is None or isinstance(found, str):
         return _head(row) | {"unexplained": found, "reproduced": None, "rules": [], "instead": None}
     case, document = found
@@ -91,35 +87,6 @@ def _head(row: Row | None) -> dict[str, Any]:
     if row is None:
         return {"ruleset": "", "made_at": None, "released": False}
     return {"ruleset": row["ruleset"], "made_at": show_time(row["created_at"]), "released": bool(row["released"])}
-
-
-def _case(tx: Connection, told: Mapping[str, Any] | None) -> tuple[Case, dict[str, Any]] | str:
-    """The input of a decision and the document of its ruleset, or why there is none."""
-    if told is None:
-        return NO_INPUT
-    contexts = find_contexts(tx, (told["n"], told["w"]))
-    if len(contexts) < 2:
-        return NO_INPUT
-    warehouses, digest = thaw_network(json.loads(contexts[told["n"]]))
-    document = _document(tx, digest)
-    if document is None:
-        return NO_RULESET
-    try:
-        ruleset = load_ruleset(document)
-    except RefusedError:  # this version of the program does not know a word of it any more
-        return NO_RULESET
-    try:
-        order, facts = thaw(told, warehouses, thaw_sender(json.loads(contexts[told["w"]])))
-    except (KeyError, IndexError, TypeError, ValueError):  # written by a version whose fields are not ours any more
-        return UNUSABLE
-    return Case(order, facts, ruleset), json.loads(document)
-
-
-def _document(tx: Connection, digest: str) -> bytes | None:
-    stored = load_ruleset_documents(tx, [digest]).get(digest)
-    if stored is not None:
-        return stored.encode()
-    return default_document() if default_ruleset().digest == digest else None
 
 
 def _differences(record: Mapping[str, Any], again: Decision) -> list[str]:

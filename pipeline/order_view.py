@@ -27,6 +27,7 @@ from .dossier import RECORD, Dossier, load_dossiers
 from .gifts import FIRST
 from .merging import company_of
 from .messages import package_units
+from .past import trace_of
 from .privacy import mask_consignee, mask_remark
 from .receipts import build_verdicts
 from .review import id_of_number
@@ -220,7 +221,8 @@ def _decision(hub: Hub, tx: Connection, order_id: int) -> dict[str, Any] | None:
         return None
     row = found[0]
     record: dict[str, Any] = hub.vault.open_json(RECORD, row["id"], row["record"])
-    trace = [dict(zip(("rule", "phase", "matched", "why"), step, strict=True)) for step in record.pop("trace")]
+    trace = [dict(zip(("rule", "phase", "matched", "why"), step, strict=True)) for step in trace_of(tx, record)]
+    record = {name: value for name, value in record.items() if name not in {"trace", "matched"}}
     told = {"ruleset": row["ruleset"], "released": bool(row["released"]), "made_at": show_time(row["created_at"])}
     facts = seen_facts(tx, record.pop("input", None)) or record.pop("facts", {})
     return {**told, **record, "facts": facts, "trace": trace}

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from domain.decision import Decision, Part
@@ -43,20 +44,22 @@ KNOWN_OUTSIDE = frozenset({"pushing", "unknown", "accepted", "picking", "cancell
 
 def plan_order(ws: Workspace, dossier: Dossier, order: Order, account: Account) -> None:
     """Bring the plan of an open order up to date. `order` is its newest content, allocated."""
-    unpushed = [row for row in dossier.live() if row["state"] in UNPUSHED]
-    facts = ws.facts(account, dossier, returned=_returned(ws, dossier), slots=held_places(ws, unpushed))
+    live = dossier.live()
+    unpushed = [row for row in live if row["state"] in UNPUSHED]
+    outside = [row for row in live if row["state"] in KNOWN_OUTSIDE]
+    returned = _returned(ws, dossier, unpushed) if unpushed else None
+    facts = ws.facts(account, dossier, returned=returned, slots=held_places(ws, unpushed) if unpushed else None)
     if dossier.new and ws.directory.asks.history:
         dossier.private.setdefault("sent_before", facts.sender_orders_before)
     if chosen := dossier.private.get("warehouse"):
         facts = replace(facts, warehouses=tuple(each for each in facts.warehouses if each.name == chosen))
-    checked, verdicts = check(_still_to_ship(dossier, order), facts)
+    checked, verdicts = check(_still_to_ship(dossier, order, outside) if outside else order, facts)
     waiting = any(verdict.waiting for verdict in verdicts)
     _remember_goods(dossier, checked)
     dossier.private["ship_to"] = consignee_values(checked.consignee)
     dossier.order |= {"country": checked.consignee.country, "region": checked.consignee.region}
-    outside = [row for row in dossier.live() if row["state"] in KNOWN_OUTSIDE]
     seen = with_gift_lines(dossier, checked, outside)
-    decision = decide(seen, facts, ws.directory.ruleset)
+    decision = decide(seen, facts, ws.directory.ruleset, trace=False)
     settled = SHORT if any(part.waits for part in decision.parts) else frozenset()
     problems = [problem for verdict in verdicts for problem in verdict.problems if problem.code not in settled]
     causes: dict[str, Mapping[str, Any]] = {} if waiting else dict(problem_causes(problems))
@@ -66,15 +69,15 @@ def plan_order(ws: Workspace, dossier: Dossier, order: Order, account: Account) 
     state = "exception" if problems else "held" if decision.holds or open_codes(dossier) else "ready"
     reserves = may_reserve(ws, dossier, account, checked, waiting=waiting)
     parts = parts_to_plan(ws, dossier, checked, decision, outside) if reserves else ()
-    _replace_plan(ws, dossier, parts, "held" if waiting else state, decision.not_before)
+    _replace_plan(ws, dossier, unpushed, parts, "held" if waiting else state, decision.not_before)
     _share_freight(ws, dossier)
     wait_for_others(ws, dossier, account, decision.merging, facts.goods)
     _keep_decision(ws, dossier, seen, decision, verdicts, facts)
     dossier.order |= {
-        "verdicts": json.dumps(
-            {v.check: [p.code for p in v.problems] or (["waiting"] if v.waiting else []) for v in verdicts}
+        "verdicts": _verdicts_text(
+            tuple([(v.check, tuple([p.code for p in v.problems]), v.waiting) for v in verdicts])
         ),
-        "tags": json.dumps([*order.tags, *(tag for tag in decision.tags if tag not in order.tags)], ensure_ascii=False),
+        "tags": _tags_text((*order.tags, *(tag for tag in decision.tags if tag not in order.tags))),
         "blocked": bool(problems or decision.holds or waiting),
     }
     dossier.private["problems"] = [
@@ -83,6 +86,16 @@ def plan_order(ws: Workspace, dossier: Dossier, order: Order, account: Account) 
         for p in v.problems
     ]
     refresh_status(dossier)
+
+
+@lru_cache(maxsize=1024)
+def _verdicts_text(verdicts: tuple[tuple[str, tuple[str, ...], bool], ...]) -> str:
+    return json.dumps({check: codes or (["waiting"] if waiting else []) for check, codes, waiting in verdicts})
+
+
+@lru_cache(maxsize=1024)
+def _tags_text(tags: tuple[str, ...]) -> str:
+    return json.dumps(tags, ensure_ascii=False)
 
 
 def _anything_to_ship(order: Order) -> bool:
@@ -127,11 +140,14 @@ def set_state(ws: Workspace, fulfilment: Row, state: str) -> bool:
 def refresh_status(dossier: Dossier) -> None:
     """Compute the order's status from all its fulfilments; facts that would lead backwards leave it."""
     order = dossier.order
+    packed = bool(dossier.package_lines)
     progress = [
         Progress(
-            ordered=line["quantity"], cancelled=line["quantity"] if line["state"] == "cancelled" else 0, shipped=shipped
+            line["quantity"],
+            line["quantity"] if line["state"] == "cancelled" else 0,
+            shipped_units(dossier, line) if packed else 0,
         )
-        for line, shipped in ((line, shipped_units(dossier, line)) for line in own_lines(dossier).values())
+        for line in own_lines(dossier).values()
     ]
     closing = order["cancelled_at"] is not None and not dossier.live()
     if closing and not any(step.shipped for step in progress):
@@ -159,21 +175,18 @@ def _per_unit(line: Row) -> dict[str, int]:
     return {line["sku"]: 1} if line["sku"] else {}
 
 
-def _returned(ws: Workspace, dossier: Dossier) -> dict[tuple[str, str], int]:
+def _returned(ws: Workspace, dossier: Dossier, unpushed: Sequence[Row]) -> dict[tuple[str, str], int]:
     returned: Counter[tuple[str, str]] = Counter()
-    for row in dossier.live():
+    for row in unpushed:
         target = ws.directory.targets.get(row["warehouse_id"])
-        if row["state"] in UNPUSHED and row["state"] != WAITING and target is not None:
+        if row["state"] != WAITING and target is not None:
             for line in dossier.lines_of(row["id"]):
                 returned[target.name, line["sku"]] += line["quantity"] - line["shipped"]
     return returned
 
 
-def _still_to_ship(dossier: Dossier, order: Order) -> Order:
-    """The order less what a warehouse already knows of: those units are not planned again."""
-    outside = [row for row in dossier.live() if row["state"] in KNOWN_OUTSIDE]
-    if not outside:
-        return order
+def _still_to_ship(dossier: Dossier, order: Order, outside: Sequence[Row]) -> Order:
+    """The order less what a warehouse already knows of (`outside`): those units are not planned again."""
     taken: Counter[tuple[int, str]] = Counter()
     stoppable: set[int] = set()
     for row in outside:
@@ -204,9 +217,14 @@ def _remember_goods(dossier: Dossier, checked: Order) -> None:
 
 
 def _replace_plan(
-    ws: Workspace, dossier: Dossier, parts: Sequence[Part], state: str, not_before: datetime | None
+    ws: Workspace,
+    dossier: Dossier,
+    unpushed: Sequence[Row],
+    parts: Sequence[Part],
+    state: str,
+    not_before: datetime | None,
 ) -> None:
-    old = {row["id"]: row for row in dossier.live() if row["state"] in UNPUSHED}
+    old = {row["id"]: row for row in unpushed}
     kept: set[int] = set()
     for part in parts:
         warehouse = ws.directory.target(part.warehouse)
@@ -236,7 +254,7 @@ def _same_part(dossier: Dossier, row: Row, warehouse_id: int, part: Part) -> boo
         wanted[line.line, line.sku] += line.quantity
     has = {(line["line"], line["sku"]): line["quantity"] for line in dossier.lines_of(row["id"])}
     other = {"rejected"} if not part.waits else UNPUSHED - {WAITING}  # what is reserved does not start to wait
-    return row["warehouse_id"] == warehouse_id and dict(wanted) == has and row["state"] not in other
+    return row["warehouse_id"] == warehouse_id and wanted == has and row["state"] not in other
 
 
 def _new_fulfilment(ws: Workspace, dossier: Dossier, warehouse_id: int, part: Part) -> Row:
@@ -259,9 +277,9 @@ def _new_fulfilment(ws: Workspace, dossier: Dossier, warehouse_id: int, part: Pa
         "updated_at": ws.now,
     }
     dossier.fulfilments[row_id] = row
-    units: Counter[tuple[int, str]] = Counter()
+    units: dict[tuple[int, str], int] = {}
     for line in part.lines:
-        units[line.line, line.sku] += line.quantity
+        units[line.line, line.sku] = units.get((line.line, line.sku), 0) + line.quantity
     for (number, sku), quantity in units.items():
         dossier.fulfilment_lines[row_id, number, sku] = {
             "fulfilment_id": row_id,
@@ -360,8 +378,11 @@ def add_outbox(
 
 def _share_freight(ws: Workspace, dossier: Dossier) -> None:
     """Freight of a split order is shared by the parts that no warehouse knows of, less what the others bear already."""
-    live = sorted(dossier.live(), key=lambda row: int(row["id"]))
+    live = dossier.live()
     rows = [row for row in live if row["state"] in UNPUSHED]
+    if len(rows) == len(live) == 1:
+        rows[0]["freight"] = max(0, dossier.order["freight"])  # nobody to share with
+        return
     values = [sum(_value(dossier, line) for line in dossier.lines_of(row["id"])) for row in rows]
     kept = [row["freight"] for row in live if row["state"] not in UNPUSHED]
     shares = share_freight(dossier.order["freight"], values, kept, ws.directory.ruleset.routing.freight)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime
 
 from domain.errors import MappingError
 from domain.order import Order
+from domain.values import changed
 from normalizer.mapping import normalize
 from storage.inbox import load_documents, open_body
 from wire.loose_json import parse_loosely
@@ -24,7 +24,7 @@ def read_order(account: Account, body: bytes, now: datetime) -> Order:
     if not isinstance(parsed.value, dict):
         raise MappingError("not_a_record", "an order is a JSON object")
     order = normalize(parsed.value, account.mapping, zone=account.channel.zone, now=now)
-    return replace(order, notes=(*order.notes, *parsed.flags)) if parsed.flags else order
+    return changed(order, notes=(*order.notes, *parsed.flags)) if parsed.flags else order
 
 
 def _parse(account: Account, body: bytes, now: datetime) -> Parsed:

@@ -20,9 +20,8 @@ from domain.order import Order
 from domain.ruleset_life import judge_rails, read_rails
 from rules.decide import NO_WAREHOUSE, decide
 from rules.difference import KINDS, cost_of, differences
-from rules.language import default_ruleset
 from rules.language import load as load_ruleset
-from rules.record import effects_of, freeze_decision, thaw, thaw_network, thaw_sender
+from rules.record import effects_of, freeze_decision, freeze_trace, thaw, thaw_network, thaw_sender
 from rules.ruleset import Ruleset
 from storage.replays import list_decisions, load_order_numbers
 from storage.rows import Row
@@ -31,6 +30,7 @@ from storage.rulesets import find_contexts, load_ruleset_documents
 from .bootstrap import Hub
 from .directory import read_directory
 from .dossier import RECORD
+from .past import read_ruleset
 
 MOST = 1_000_000
 EXAMPLES = 20
@@ -149,18 +149,10 @@ def _learn(hub: Hub, past: _Past, records: list[dict[str, Any]]) -> None:
         past.networks |= {digest: thaw_network(told) for digest, told in found.items() if "warehouses" in told}
         past.senders |= {digest: thaw_sender(told) for digest, told in found.items() if "sender" in told}
         digests = {ruleset for _, ruleset in past.networks.values()} - past.rulesets.keys()
-        documents = load_ruleset_documents(tx, digests)
+        documents = {told["ruleset"]: told["document"] for told in found.values() if "document" in told}
+        documents |= load_ruleset_documents(tx, digests)
     for digest in digests:
-        past.rulesets[digest] = _ruleset(documents.get(digest), digest)
-
-
-def _ruleset(document: str | None, digest: str) -> Ruleset | None:
-    if document is None:
-        return default_ruleset() if default_ruleset().digest == digest else None
-    try:
-        return load_ruleset(document.encode())
-    except RefusedError:  # this version of the program does not know a word of it any more
-        return None
+        past.rulesets[digest] = read_ruleset(documents.get(digest), digest)
 
 
 def _take(
@@ -195,7 +187,10 @@ def _compare_with_stored(tally: Tally, row: Row, record: Mapping[str, Any], agai
         tally.not_reproduced.append(row["order_id"])
         return
     tally.reproduced += 1
-    tally.explained_otherwise += fresh["trace"] != record["trace"]
+    stored, told = (
+        (record["trace"], freeze_trace(again)) if "trace" in record else (record["matched"], fresh["matched"])
+    )
+    tally.explained_otherwise += stored != told
 
 
 def _try_draft(tally: Tally, row: Row, order: Order, facts: Facts, before: Decision, draft: Ruleset) -> None:

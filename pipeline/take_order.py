@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import replace
 
 from domain.allocation import allocate, split_units
 from domain.errors import HubError
 from domain.numbers import order_number
 from domain.order import AfterSale, Component, Consignee, Line, Order, consignee_values
 from domain.states import is_newer
+from domain.values import changed
 from storage.events import GENESIS
 from storage.rows import Row
 from storage.times import maybe_micros, micros
@@ -69,13 +69,18 @@ def read_again(ws: Workspace, dossier: Dossier, account: Account) -> None:
     plan_order(ws, dossier, frozen(dossier, order), account)
 
 
+def buyer_hash(vault: Vault, order: Order) -> bytes | None:
+    """The keyed hash by which a buyer's orders are counted."""
+    return vault.search_hash("buyer", order.buyer_id) if order.buyer_id else None
+
+
 def person_hashes(vault: Vault, account_id: int, order: Order) -> dict[str, bytes | None]:
     """Keyed hashes by which orders can be found or merged without reading anybody's data."""
     to = order.consignee
     place = f"{to.country}|{to.region}|{to.province}|{to.city}|{to.district}|{to.town}|{to.street}|{to.postcode}"
     who = f"{account_id}|{order.buyer_id}|{to.name}|{to.phone}|{to.token}|{place}"
     return {
-        "buyer_hash": vault.search_hash("buyer", order.buyer_id) if order.buyer_id else None,
+        "buyer_hash": buyer_hash(vault, order),
         "phone_hash": vault.search_hash("phone", to.phone) if to.phone and not to.masked else None,
         "tail_hash": vault.search_hash("phone_tail", to.phone[-4:]) if len(to.phone) >= 4 else None,
         "merge_hash": vault.search_hash("merge", who),
@@ -104,7 +109,7 @@ def _new_dossier(ws: Workspace, account: Account, order: Order, inbox_id: int) -
         "updated_at": ws.now,
     }
     dossier = Dossier(order=row, private={}, new=True)
-    _write_content(ws, dossier, account, order, inbox_id)
+    allocated = _write_content(ws, dossier, account, order, inbox_id)
     dossier.note(f"account:{account.name}", "received", external_id=order.external_id, version=order.version)
     tombstone = (account.id, order.external_id) in ws.tombstones
     if tombstone or order.status == "closed":
@@ -116,7 +121,7 @@ def _new_dossier(ws: Workspace, account: Account, order: Order, inbox_id: int) -
     else:
         if order.status == "partially_shipped":
             raise_exception(ws, dossier, "partly_shipped_elsewhere", {"source_status": order.source_status})
-        plan_order(ws, dossier, frozen(dossier, order), account)
+        plan_order(ws, dossier, allocated, account)  # nothing else is frozen on an order that was not there
     return dossier
 
 
@@ -180,10 +185,11 @@ def _must_stop(dossier: Dossier, order: Order, changes: list[str]) -> bool:
     return bool({"lines", "consignee"} & set(changes)) or bool(order.forbids_shipping) or claimed
 
 
-def _write_content(ws: Workspace, dossier: Dossier, account: Account, order: Order, inbox_id: int) -> None:
-    """Bring the rows to what the source now says. `order` is aligned with the stored lines."""
+def _write_content(ws: Workspace, dossier: Dossier, account: Account, order: Order, inbox_id: int) -> Order:
+    """Bring the rows to what the source now says. `order` is aligned with the stored lines; returned with its money on the
+    lines where that was allocated now."""
     amounts = order.amounts
-    _write_lines(dossier, order)
+    allocated = _write_lines(dossier, order)
     dossier.order |= {
         "source_status": order.source_status,
         "payment": order.payment,
@@ -214,27 +220,28 @@ def _write_content(ws: Workspace, dossier: Dossier, account: Account, order: Ord
     }
     for after_sale in order.after_sales:
         _write_after_sale(ws, dossier, after_sale)
+    return allocated
 
 
-def _write_lines(dossier: Dossier, order: Order) -> None:
+def _write_lines(dossier: Dossier, order: Order) -> Order:
     """Money is allocated when lines or totals are new. Units that only went away, and whatever happens after a parcel left,
     re-spread nothing: what stays keeps the figures it was frozen with, to the unit."""
     key = _money_key(order)
     if key == dossier.private.get("money"):
         for number, line in enumerate(order.lines):
             dossier.lines[number] |= {"state": line.state, "title": line.title}
-        return
+        return order
     dossier.private["money"] = key
     if dossier.lines and (dossier.packages or _only_less(dossier, order)):
         for number, line in enumerate(order.lines):
             old = dossier.lines.get(number)
             dossier.lines[number] = _line_row(dossier.id, number, line, None) if old is None else _less_of(old, line)
-        return
-    kept = dossier.lines
+        return order
+    kept, allocated = dossier.lines, _allocated(order)
     dossier.lines = gift_lines(dossier) | {
-        number: _line_row(dossier.id, number, line, kept.get(number))
-        for number, line in enumerate(_allocated(order).lines)
+        number: _line_row(dossier.id, number, line, kept.get(number)) for number, line in enumerate(allocated.lines)
     }
+    return allocated
 
 
 def aligned(dossier: Dossier, order: Order) -> Order:
@@ -247,7 +254,7 @@ def aligned(dossier: Dossier, order: Order) -> Order:
     ]
     stored = {row["external_id"] for row in own_lines(dossier).values()}
     lines += [line for line in order.lines if line.external_id not in stored]
-    return order if lines == list(order.lines) else replace(order, lines=tuple(lines))
+    return order if lines == list(order.lines) else changed(order, lines=tuple(lines))
 
 
 def _gone(row: Row) -> Line:
@@ -278,12 +285,12 @@ def _only_less(dossier: Dossier, order: Order) -> bool:
 
 def _less_of(row: Row, line: Line) -> Row:
     """The stored line with the units that are left, each with its frozen share."""
-    changed = row | {"state": line.state, "title": line.title}
+    left = row | {"state": line.state, "title": line.title}
     if line.state == "cancelled" or line.quantity >= row["quantity"]:
-        return changed
+        return left
     for name in ("amount", "discount", "freight", "tax", "paid"):
-        changed[name] = sum(split_units(row[name], row["quantity"])[: line.quantity])
-    return changed | {"quantity": line.quantity}
+        left[name] = sum(split_units(row[name], row["quantity"])[: line.quantity])
+    return left | {"quantity": line.quantity}
 
 
 def _allocated(order: Order) -> Order:
@@ -306,10 +313,10 @@ def frozen(dossier: Dossier, order: Order) -> Order:
         kept = line
         if row["sku"] and (row["components"] or number in outside):
             parts = json.loads(row["components"]) if row["components"] else []
-            kept = replace(line, sku=row["sku"], components=tuple(Component(sku, quantity) for sku, quantity in parts))
-        lines.append(replace(kept, discount=row["discount"], freight=row["freight"], tax=row["tax"], paid=row["paid"]))
+            kept = changed(line, sku=row["sku"], components=tuple(Component(sku, quantity) for sku, quantity in parts))
+        lines.append(changed(kept, discount=row["discount"], freight=row["freight"], tax=row["tax"], paid=row["paid"]))
     notes = (*order.notes, "address_changed") if dossier.private.get("address_changed") else order.notes
-    return replace(order, lines=tuple(lines), notes=notes)
+    return changed(order, lines=tuple(lines), notes=notes)
 
 
 def _money_key(order: Order) -> str:

@@ -8,6 +8,7 @@ from collections import ChainMap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import Connection
@@ -31,6 +32,7 @@ from .dossier import DETAIL, Dossier, Snapshot, load_dossiers, restore, snapshot
 from .lanes import dispatch_jobs
 from .limits import Limits, day_of, load_limits, write_limits
 
+_NOTHING: Mapping[str, tuple[Listing, ...]] = MappingProxyType({})
 _DAY = span(timedelta(days=1))
 _MONTH = 30 * _DAY
 MANY_SENT = 1_000
@@ -49,7 +51,7 @@ class Workspace:
     before: dict[int, Snapshot] = field(default_factory=dict)
     by_external: dict[tuple[int, str], int] = field(default_factory=dict)
     tombstones: set[tuple[int, str]] = field(default_factory=set)
-    listings: dict[tuple[int, str], tuple[Listing, ...]] = field(default_factory=dict)
+    listings: dict[int, dict[str, tuple[Listing, ...]]] = field(default_factory=dict)
     bundles: dict[str, Bundle] = field(default_factory=dict)
     stock: dict[tuple[int, str], Row] = field(default_factory=dict)
     moved: set[tuple[int, str]] = field(default_factory=set)
@@ -65,13 +67,19 @@ class Workspace:
     loose: list[Row] = field(default_factory=list)
     groups: dict[str, Group] = field(default_factory=dict)
     contexts: dict[str, str] = field(default_factory=dict)
+    block: int = 4
+    drawn: list[int] = field(default_factory=list)
+    now: int = field(init=False)
 
-    @property
-    def now(self) -> int:
-        return micros(self.at)
+    def __post_init__(self) -> None:
+        self.now = micros(self.at)
 
     def ids(self, count: int) -> list[int]:
-        return self.hub.ids.take(count)
+        """New ids, ascending. Drawn in blocks, each twice the last: what is left over of them is nobody's."""
+        if len(self.drawn) < count:
+            self.block = min(1024, 2 * self.block)
+            self.drawn = self.hub.ids.take(max(count, self.block))[::-1]
+        return [self.drawn.pop() for _ in range(count)]
 
     def dossier(self, order_id: int) -> Dossier:
         """A copy to change. It counts only after `keep`."""
@@ -120,14 +128,13 @@ class Workspace:
         sender, left = account.sender, self.limits.credit_left(account, dossier.order)
         buyer, placed = dossier.order["buyer_hash"], self.now if dossier.new else dossier.order["placed_at"]
         history = self.directory.asks.history
+        waived = dossier.private.get("waived")
         return Facts(
             now=self.at,
             sender=sender if left is None else replace(sender, credit_left=left),
-            listings=_ListingsOf(self.listings, account.id),
+            listings=self.listings.get(account.id, _NOTHING),
             bundles=self.bundles,
-            warehouses=tuple(
-                target.info for target in self.directory.targets.values() if target.enabled and target.state == "active"
-            ),
+            warehouses=self.directory.warehouses,
             available=available,
             backorder=self.backorder,
             stale=self.stale,
@@ -136,7 +143,7 @@ class Workspace:
             sender_orders_before=self.sent_before(account, dossier) if history else MANY_SENT,
             goods=self.goods,
             planned_today=self._planned_today(slots or {}),
-            waived=frozenset(dossier.private.get("waived", ())),
+            waived=frozenset(waived) if waived else frozenset(),
         )
 
     def sent_before(self, account: Account, dossier: Dossier) -> int:
@@ -176,24 +183,6 @@ class Workspace:
         target = self.directory.targets.get(warehouse_id)
         if target is not None:
             self.available[target.name, sku] = free_units(row)
-
-
-class _ListingsOf(Mapping[str, tuple[Listing, ...]]):
-    """One account's view of the batch's listings, without a copy per order."""
-
-    __slots__ = ("_account", "_all")
-
-    def __init__(self, listings: dict[tuple[int, str], tuple[Listing, ...]], account_id: int) -> None:
-        self._all, self._account = listings, account_id
-
-    def __getitem__(self, sku: str) -> tuple[Listing, ...]:
-        return self._all[self._account, sku]
-
-    def __iter__(self) -> Any:
-        return (sku for account_id, sku in self._all if account_id == self._account)
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
 
 
 class _LessBuffer(Mapping[tuple[str, str], int]):
@@ -254,8 +243,8 @@ def load_goods(ws: Workspace, wanted: Iterable[tuple[int, str]], skus: Iterable[
     if not wanted and not skus:
         return
     found = load_listings(ws.tx, wanted)
-    for key, rows in found.items():
-        ws.listings[key] = tuple(
+    for (account_id, external_sku), rows in found.items():
+        ws.listings.setdefault(account_id, {})[external_sku] = tuple(
             Listing(
                 external_sku=row["external_sku"],
                 sku=row["sku"],

@@ -14,18 +14,20 @@ from .ruleset import PartScene, PartView, Route, Rule, Split
 COD = "cod"
 
 
-def matching(rules: Sequence[Rule], order: Order, facts: Facts, steps: list[TraceStep] | None) -> list[Rule]:
-    """The rules that match, in order; every rule looked at goes to `steps`."""
+def matching(
+    rules: Sequence[Rule], order: Order, facts: Facts, steps: list[TraceStep] | None, met: list[str] | None = None
+) -> list[Rule]:
+    """The rules that match, in order, their ids added to `met`; every rule looked at goes to `steps`."""
     if not rules:
         return []
     if steps is None:
-        return [rule for rule in rules if rule.test(order, facts)]
-    matched = []
-    for rule in rules:
-        step = rule.step(order, facts)
-        steps.append(step)
-        if step.matched:
-            matched.append(rule)
+        matched = [rule for rule in rules if rule.test(order, facts)]
+    else:
+        taken = [(rule, rule.step(order, facts)) for rule in rules]
+        steps += [step for _, step in taken]
+        matched = [rule for rule, step in taken if step.matched]
+    if matched and met is not None:
+        met += [rule.id for rule in matched]
     return matched
 
 
@@ -97,14 +99,22 @@ class CarrierChoice:
     trace: bool
     _fixed: list[bool | None] = field(init=False)
     _steps: list[list[TraceStep]] = field(init=False)
+    _met: set[int] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._steps = []
+        self._steps, self._met = [], set()
         if self.trace:
             self._steps = [[] if rule.by_part else [rule.step(self.order, self.facts)] for rule in self.rules]
             self._fixed = [steps[0].matched if steps else None for steps in self._steps]
         else:
             self._fixed = [None if rule.by_part else rule.test(self.order, self.facts) for rule in self.rules]
+
+    @property
+    def for_any_part(self) -> tuple[str, ...] | None:
+        """The carriers wanted whatever the part is; None when that depends on it."""
+        if None in self._fixed:
+            return None
+        return tuple([name for rule, met in zip(self.rules, self._fixed, strict=True) if met for name in rule.carriers])
 
     def __call__(self, part: PartView) -> tuple[str, ...]:
         names: list[str] = []
@@ -112,6 +122,7 @@ class CarrierChoice:
             matched = self._fixed[place]
             if self._matches(place, rule, part) if matched is None else matched:
                 names += rule.carriers
+                self._met.add(place)
         return tuple(names)
 
     def _matches(self, place: int, rule: Rule, part: PartView) -> bool:
@@ -121,6 +132,14 @@ class CarrierChoice:
         step = rule.step(self.order, scene)
         self._steps[place].append(TraceStep(rule.id, rule.phase, step.matched, f"{part.warehouse}: {step.why}"))
         return step.matched
+
+    def matched(self) -> list[str]:
+        """The ids of the rules that matched, for the order or for any part."""
+        return [
+            rule.id
+            for place, (rule, fixed) in enumerate(zip(self.rules, self._fixed, strict=True))
+            if (place in self._met if fixed is None else fixed)
+        ]
 
     def steps(self) -> list[TraceStep]:
         """What every rule saw, in order: once, or for each part the planner asked about."""

@@ -33,20 +33,23 @@ def decide(order: Order, facts: Facts, ruleset: Ruleset, *, trace: bool = True) 
     from now on, and `gifts.add_gifts` gives the order whose lines the parts count."""
     steps: list[TraceStep] | None = [] if trace else None
     bare = without_gifts(order)
-    holds = _holds(bare, facts, ruleset, steps)
-    given = matching(ruleset.gifts, bare, facts, steps)
+    met: list[str] = []
+    holds = _holds(bare, facts, ruleset, steps, met)
+    given = matching(ruleset.gifts, bare, facts, steps, met)
     gifts, short = choose_gifts(given, order, facts, steps) if given or bare is not order else ((), [])
-    merging = combine_merging(matching(ruleset.merges, bare, facts, steps), bare)
+    merging = combine_merging(matching(ruleset.merges, bare, facts, steps, met), bare)
     full = add_gifts(order, gifts, facts)
-    split = combine_split(matching(ruleset.splits, full, facts, steps))
-    route = combine_route(matching(ruleset.routes, full, facts, steps))
-    choice = CarrierChoice(ruleset.carriers, full, facts, trace)
-    wanted = choice if ruleset.carriers else None
-    plan = plan_parts(full, facts, ruleset.routing, route, split, wanted, trace=trace)
-    if steps is not None:
-        steps += choice.steps()
-    schedules = [rule.schedule for rule in matching(ruleset.schedules, full, facts, steps) if rule.schedule is not None]
-    tags = [tag for rule in matching(ruleset.tags, full, facts, steps) for tag in rule.tags]
+    split = combine_split(matching(ruleset.splits, full, facts, steps, met))
+    route = combine_route(matching(ruleset.routes, full, facts, steps, met))
+    choice = CarrierChoice(ruleset.carriers, full, facts, trace) if ruleset.carriers else None
+    plan = plan_parts(full, facts, ruleset.routing, route, split, choice, trace=trace)
+    if choice is not None:
+        met += choice.matched()
+        if steps is not None:
+            steps += choice.steps()
+    scheduled = matching(ruleset.schedules, full, facts, steps, met)
+    schedules = [rule.schedule for rule in scheduled if rule.schedule is not None]
+    tags = [tag for rule in matching(ruleset.tags, full, facts, steps, met) for tag in rule.tags]
     holds += short
     if plan.failure:
         holds.append(Hold(NO_WAREHOUSE, "routing", plan.failure))
@@ -59,12 +62,15 @@ def decide(order: Order, facts: Facts, ruleset: Ruleset, *, trace: bool = True) 
         gifts=gifts,
         merging=merging,
         not_before=earliest(full, facts, schedules) if schedules else None,
+        matched=tuple(met),
     )
 
 
-def _holds(order: Order, facts: Facts, ruleset: Ruleset, steps: list[TraceStep] | None) -> list[Hold]:
-    holds = [rule.hold for rule in matching(ruleset.holds, order, facts, steps) if rule.hold is not None]
-    approvals = matching(ruleset.approvals, order, facts, steps)
+def _holds(order: Order, facts: Facts, ruleset: Ruleset, steps: list[TraceStep] | None, met: list[str]) -> list[Hold]:
+    holds = [rule.hold for rule in matching(ruleset.holds, order, facts, steps, met) if rule.hold is not None]
+    approvals = matching(ruleset.approvals, order, facts, steps, met)
+    if not holds and not approvals:
+        return holds
     waivers = [(code, rule.id) for rule in approvals for code in sorted(rule.waives)]
     asked = [rule.hold for rule in approvals if rule.hold is not None]
     left = combine_holds(holds, waivers, facts.waived, steps)

@@ -28,8 +28,29 @@ class Ranked(NamedTuple):
     warehouse: WarehouseInfo
 
 
-def rank(order: Order, facts: Facts, route: Route | None) -> tuple[list[Ranked], list[tuple[str, str]]]:
+_Ranking = tuple[tuple[Ranked, ...], tuple[tuple[str, str], ...], object]
+_KNOWN: dict[tuple[object, ...], _Ranking] = {}
+_MOST = 8192
+
+
+def rank(order: Order, facts: Facts, route: Route | None) -> tuple[tuple[Ranked, ...], tuple[tuple[str, str], ...]]:
     """The warehouses that may ship this order, best first, and the others with the reason why not."""
+    warehouses, allowed, to = facts.warehouses, facts.sender.allowed_warehouses, order.consignee
+    # By identity, which is kept alive below: hashing warehouses costs more than ranking them.
+    key = (id(warehouses), id(allowed), id(route), to.country, to.region, to.masked)
+    known = _KNOWN.get(key)
+    if known is None:
+        known = (*_rank(order, facts, route), (warehouses, allowed, route))
+        if not any(
+            one.capacity is not None or one.cut_off is not None for one in warehouses
+        ):  # these look at the clock
+            if len(_KNOWN) >= _MOST:
+                _KNOWN.clear()
+            _KNOWN[key] = known
+    return known[0], known[1]
+
+
+def _rank(order: Order, facts: Facts, route: Route | None) -> tuple[tuple[Ranked, ...], tuple[tuple[str, str], ...]]:
     preferred = {name: n for n, name in reversed(list(enumerate(route.warehouses)))} if route else {}
     only = preferred if route and route.only else None
     avoid = route.avoid if route else ()
@@ -49,8 +70,7 @@ def rank(order: Order, facts: Facts, route: Route | None) -> tuple[list[Ranked],
         preference = preferred.get(warehouse.name, len(preferred))
         late = (warehouse.capacity is not None or warehouse.cut_off is not None) and bool(why_late(warehouse, facts))
         ranked.append(Ranked(late, preference, distance, warehouse.priority, warehouse.name, place, warehouse))
-    ranked.sort()
-    return ranked, barred
+    return tuple(sorted(ranked)), tuple(barred)
 
 
 def why_late(warehouse: WarehouseInfo, facts: Facts) -> str:

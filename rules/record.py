@@ -38,7 +38,7 @@ LEFT_OUT: Mapping[type, Mapping[str, Any]] = {
 SHARED = frozenset({"warehouses", "sender"})
 # Facts about more goods and places than the order concerns: only what concerns it is kept.
 NARROWED = frozenset({"available", "stale", "backorder", "goods", "planned_today", "bundles"})
-_SHOWN_APART = frozenset({"ruleset", "holds", "parts", "tags", "trace"})
+_SHOWN_APART = frozenset({"ruleset", "holds", "parts", "tags", "trace", "matched"})
 _PART_APART = frozenset({"warehouse", "carrier", "lines", "why", "cost", "waits"})
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND = timedelta(seconds=1)
@@ -58,11 +58,11 @@ class _Shape:
     fill: Mapping[str, Any]
 
     def pack(self, value: Any) -> Json:
-        packed: Json = {}
-        for seen, (name, default, write) in zip(self.get(value), self.rows, strict=True):
-            if seen is not default and seen != default:
-                packed[name] = seen if write is None else write(seen)
-        return packed
+        return {
+            name: seen if write is None else write(seen)
+            for seen, (name, default, write) in zip(self.get(value), self.rows, strict=True)
+            if seen is not default and seen != default
+        }
 
     def unpack(self, packed: Mapping[str, Any], **more: Any) -> Any:
         given = dict(self.fill)
@@ -254,9 +254,11 @@ def _stock(available: Mapping[tuple[str, str], int], names: Sequence[str], skus:
     return rows
 
 
-def freeze_network(warehouses: Sequence[WarehouseInfo], ruleset: str) -> Json:
-    """The warehouses of the facts and the digest of the ruleset in force: one record for many decisions."""
-    return {"warehouses": [_WAREHOUSE.pack(one) for one in warehouses], "ruleset": ruleset}
+def freeze_network(warehouses: Sequence[WarehouseInfo], ruleset: str, document: str = "") -> Json:
+    """The warehouses of the facts and the digest of the ruleset in force: one record for many decisions. `document` is the
+    ruleset itself where it is kept nowhere else."""
+    told: Json = {"warehouses": [_WAREHOUSE.pack(one) for one in warehouses], "ruleset": ruleset}
+    return told | {"document": document} if document else told
 
 
 def thaw_network(shared: Mapping[str, Any]) -> tuple[tuple[WarehouseInfo, ...], str]:
@@ -277,7 +279,8 @@ def thaw_sender(shared: Mapping[str, Any]) -> Sender:
 
 
 def freeze_decision(decision: Decision) -> Json:
-    """The decision as JSON values: holds, parts and trace as lists that people's pages show, anything else by name."""
+    """The decision as JSON values: holds and parts as lists that people's pages show, anything else by name. Of the trace
+    only which rules matched: its words follow from the ruleset and the frozen input (`freeze_trace`)."""
     return {
         "holds": [[hold.code, hold.rule, hold.detail] for hold in decision.holds],
         "parts": [
@@ -293,9 +296,14 @@ def freeze_decision(decision: Decision) -> Json:
             for part in decision.parts
         ],
         "tags": list(decision.tags),
-        "trace": [[step.rule, step.phase, step.matched, step.why] for step in decision.trace],
+        "matched": list(decision.matched),
         **_DECISION.pack(decision),
     }
+
+
+def freeze_trace(decision: Decision) -> list[list[Any]]:
+    """The trace as JSON values: rule, phase, matched, why."""
+    return [[step.rule, step.phase, step.matched, step.why] for step in decision.trace]
 
 
 def _rest(part: Part) -> list[Json]:
@@ -304,5 +312,5 @@ def _rest(part: Part) -> list[Json]:
 
 
 def effects_of(record: Mapping[str, Any]) -> Json:
-    """What of a frozen decision takes effect: everything `freeze_decision` writes but the trace."""
+    """What of a frozen decision takes effect: everything `freeze_decision` writes but the rules that matched."""
     return {name: record[name] for name in ("holds", "parts", "tags", *_DECISION.names) if name in record}

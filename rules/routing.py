@@ -33,6 +33,7 @@ _COMPARED = 5 * NODES
 _WHOLE = Split()
 _NOT_SHIPPED_BY_US = frozenset({"cancelled", "shipped"})
 
+
 CarriersFor = Callable[[PartView], tuple[str, ...]]
 Stock = Sequence[Mapping[str, int]]
 
@@ -56,7 +57,7 @@ class _Task(NamedTuple):
     facts: Facts
     routing: Routing
     split: Split
-    ranked: list[Ranked]
+    ranked: Sequence[Ranked]
     costed: bool
     whole: bool
     plain: bool
@@ -98,7 +99,7 @@ def plan_parts(
 ) -> Plan:
     """The plan for every line that still has to be shipped: each unit is in exactly one part. `route` is the winning route
     rule's effect, `split` what may not share a parcel; `carriers_for` names the carriers wanted for a part, best first
-    (`cheapest` may be one of the names), and is asked once for each part; None wants none."""
+    (`cheapest` may be one of the names), and is asked once for each part, unless it says `for_any_part`; None wants none."""
     demand = build_demand(order)
     if not demand:
         return Plan()
@@ -340,10 +341,12 @@ def _divide(demand: Sequence[PartLine], there: Mapping[str, int]) -> tuple[list[
 def _parts(task: _Task, draft: _Draft, carriers_for: CarriersFor | None) -> tuple[Part, ...]:
     parts: list[Part] = []
     taken: dict[int, int] = {}
+    # Where nothing has a price and no rule looks at parts, what is in one does not matter.
+    wanted = (() if carriers_for is None else getattr(carriers_for, "for_any_part", None)) if task.free else None
     for shipment, parcels in draft.parcels:
         warehouse = task.ranked[shipment.place].warehouse
-        if task.free and carriers_for is None:
-            carrier = choose_carrier(warehouse, (), task.routing, task.order.consignee, 0)
+        if wanted is not None:
+            carrier = choose_carrier(warehouse, wanted, task.routing, task.order.consignee, 0)
             parts.append(Part(warehouse.name, shipment.lines, carrier, waits=shipment.waits))
             continue
         packed = parcels or (Parcel(tuple(cut_lots(task.order, task.facts, shipment.lines, taken)), ""),)

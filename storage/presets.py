@@ -2,8 +2,9 @@
 every other record has too.
 
 A blob names its dictionary by number, so one is never changed and never removed: a better one gets the next number.
-`preset-1.zdict` was trained on generated orders whose names were made up anew for every record
-(bench.replay.train_preset), not on anybody's data."""
+They were trained on generated orders whose names were made up anew for every record
+(bench.replay.train_preset), not on anybody's data: 1 on decision records that still held their traces, 2 on those that
+do not, 3 on what orders keep sealed."""
 
 from __future__ import annotations
 
@@ -17,9 +18,10 @@ import zstandard
 from domain.errors import ConfigError
 
 # By place ("table.column"): the dictionary new values are written with.
-PRESETS: Mapping[str, int] = {"decisions.record": 1}
+PRESETS: Mapping[str, int] = {"decisions.record": 2, "orders.private": 3}
 NONE = 0
-LEVEL = 3
+# With a dictionary level 2 takes less than half the time of 3, for one part in twenty more bytes.
+LEVEL, PRESET_LEVEL = 3, 2
 _FOLDER = Path(__file__).parent
 _here = threading.local()
 
@@ -41,7 +43,7 @@ def compressor(number: int) -> zstandard.ZstdCompressor:
         known = _dictionary(number) if number else None
         # Blobs name their dictionary themselves, and AES-GCM checks them.
         found = kept[number] = zstandard.ZstdCompressor(
-            level=LEVEL, dict_data=known, write_checksum=False, write_dict_id=False
+            level=PRESET_LEVEL if number else LEVEL, dict_data=known, write_checksum=False, write_dict_id=False
         )
     return found
 

@@ -188,16 +188,17 @@ def test_a_frozen_decision_keeps_every_effect() -> None:
         gifts=(Gift("2", "G", 1),),
         merging=Merging(30, "3"),
         not_before=NOW,
+        matched=("1", "2"),
     )
     kept = json.loads(json.dumps(freeze_decision(told)))
     assert kept["parts"][0] == ["w1", "SF", [[0, "A", 1]], "", 0, False]
     assert kept["parts"][1][3:] == ["class cold", 700, True]
     assert kept["gifts"] == [{"rule": "2", "sku": "G", "quantity": 1}]
-    assert effects_of(kept) == {name: value for name, value in kept.items() if name != "trace"}
+    assert effects_of(kept) == {name: value for name, value in kept.items() if name != "matched"}
     for each in fields(Decision):
         blank: Any = {"ruleset": "x", "merging": None, "not_before": None}.get(each.name, ())
         changed: Decision = replace(told, **{each.name: blank})
-        assert freeze_decision(changed) != freeze_decision(told) or each.name == "ruleset"
+        assert freeze_decision(changed) != freeze_decision(told) or each.name in {"ruleset", "trace"}
 
 
 def test_warehouses_and_senders_come_back_whole() -> None:

@@ -16,7 +16,11 @@ from storage.vault import Vault, new_keys, parse_keys
 
 PLACE = "decisions.record"
 # A dictionary that changes makes every record written with it unreadable: a better one is a new file with the next number.
-KNOWN = {1: "c5a952d26d68ab6960001d066b9b88f0a5eaae77704610a46a07967e451f22d9"}
+KNOWN = {
+    1: "c5a952d26d68ab6960001d066b9b88f0a5eaae77704610a46a07967e451f22d9",
+    2: "ced15ee7520ab98d60c30319787e656263688a8613b59dd70f7d23e0ef351911",
+    3: "71eebf91d924f9fbce320cb428b7d0899da7dac21d8fdfffd1b84239d57d9ed0",
+}
 RECORD = {
     "holds": [],
     "parts": [["wh", "SF", [[0, "A", 1]]]],
