@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 from domain.errors import HubError, MappingError, RetryableError
@@ -16,13 +17,14 @@ from storage.exceptions import load_open_subjects, save_documents, save_resoluti
 from storage.fulfilments import find_fulfilments, find_tracking_owners
 from storage.inbox import claim_documents, due_documents, load_documents, open_body, settle_documents
 from storage.rows import Row
+from wire.strict_json import Parsed
 
 from .bootstrap import Hub
 from .directory import Directory, read_directory
 from .dossier import DETAIL
 from .merged_news import take_merged_news
 from .merging import find_groups
-from .reading import read_order
+from .reading import read_order, read_parsed
 from .take_news import take_news
 from .take_order import buyer_hash, take_order
 from .trouble import read_trouble
@@ -99,12 +101,20 @@ def _read_ahead(hub: Hub, ids: Sequence[int]) -> tuple[dict[int, _Read], tuple[i
 
 
 def absorb_rows(
-    ws: Workspace, rows: Sequence[Row], *, again: bool = False, read: Mapping[int, _Read] | None = None
+    ws: Workspace,
+    rows: Sequence[Row],
+    *,
+    again: bool = False,
+    read: Mapping[int, _Read] | None = None,
+    parsed: Mapping[int, Parsed] = MappingProxyType({}),
 ) -> dict[int, int]:
     """Absorb claimed documents inside the caller's transaction; returns order ids by inbox id. The caller writes the
-    workspace. `read` are those of them that were read ahead with the same configuration."""
+    workspace. `read` are those of them that were read ahead with the same configuration; `parsed` is what the strict reader
+    made of those that just came, by inbox id."""
     ahead = read or {}
-    documents = [ahead.get(row["id"]) or _read(ws.hub, ws.directory, ws.at, row, again) for row in rows]
+    documents = [
+        ahead.get(row["id"]) or _read(ws.hub, ws.directory, ws.at, row, again, parsed.get(row["id"])) for row in rows
+    ]
     _load(ws, documents)
     ended: list[Row] = []
     orders: dict[int, int] = {}
@@ -132,16 +142,21 @@ def reabsorb(hub: Hub, inbox_ids: Sequence[int]) -> dict[int, int]:
         return orders
 
 
-def _read(hub: Hub, directory: Directory, at: datetime, row: Row, again: bool = False) -> _Read:
+def _read(
+    hub: Hub, directory: Directory, at: datetime, row: Row, again: bool = False, parsed: Parsed | None = None
+) -> _Read:
     document = _Read(row, again=again)
     try:
-        body = open_body(hub.vault, row)
         if row["source_kind"] == "account":
-            document.order = read_order(directory.accounts[row["source_id"]], body, at)
+            account = directory.accounts[row["source_id"]]
+            if parsed is None:
+                document.order = read_order(account, open_body(hub.vault, row), at)
+            else:
+                document.order = read_parsed(account, parsed, at)
             if document.order.external_id != row["external_id"]:
                 raise MappingError("id_mismatch", "the document names another order", path="external_id")
         else:
-            document.news = directory.targets[row["source_id"]].kind.read_news(body)
+            document.news = directory.targets[row["source_id"]].kind.read_news(open_body(hub.vault, row))
     except HubError as error:
         document.error = error
     except Exception as error:  # noqa: BLE001 - a document nobody foresaw is one exception, never a stopped batch

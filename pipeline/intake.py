@@ -25,7 +25,7 @@ from typing import Any
 
 from domain.errors import HubError, MappingError, RefusedError, RetryableError
 from storage.idempotency import Place, delete_reply, load_replies, put_replies
-from storage.inbox import Arrival, claim_documents, find_latest, load_documents, open_body, put_arrivals
+from storage.inbox import Arrival, claim_new, find_latest, load_documents, open_body, put_new
 
 from .absorb import absorb_rows
 from .access import Caller
@@ -272,17 +272,18 @@ def _take(ws: Workspace, posts: Sequence[Post], *, unread: bool) -> dict[Place, 
         Arrival(source_kind="account", source_id=post.account_id, kind="order", external_id=d.external_id, body=d.body)
         for post, d in documents
     ]
-    stored = put_arrivals(ws.tx, ws.hub.vault, ws.hub.ids.take, arrivals, ws.now)
-    inbox = {index: stored.get(index) for index in range(len(documents))}
+    stored = put_new(ws.tx, ws.hub.vault, ws.hub.ids.take, arrivals, ws.now)
+    inbox: dict[int, int] = {index: row["id"] for index, row in stored.items()}
     orders: dict[int, int] = {}
     claimed: set[int] = set()
     if not unread:
-        rows = claim_documents(ws.tx, list(stored.values()))
+        rows = claim_new(ws.tx, list(stored.values()))
         claimed = {row["id"] for row in rows}
-        orders = absorb_rows(ws, rows)
+        parsed = {row_id: documents[index][1].parsed for index, row_id in inbox.items()}
+        orders = absorb_rows(ws, rows, parsed={row_id: each for row_id, each in parsed.items() if each is not None})
     told: dict[int, tuple[int, dict[str, Any]]] = {}
     for index, (post, document) in enumerate(documents):
-        row_id = inbox[index]
+        row_id = inbox.get(index)
         if unread or (row_id is not None and row_id not in claimed):
             told[id(document)] = _queued(document)
         elif row_id is not None and row_id in orders:

@@ -20,7 +20,11 @@ from .workspace import Workspace
 
 def read_order(account: Account, body: bytes, now: datetime) -> Order:
     """One order document of this account's channel as the canonical order. MappingError says where and why not."""
-    parsed = _parse(account, body, now)
+    return read_parsed(account, _parse(account, body, now), now)
+
+
+def read_parsed(account: Account, parsed: Parsed, now: datetime) -> Order:
+    """The same for a document that the strict reader has read."""
     if not isinstance(parsed.value, dict):
         raise MappingError("not_a_record", "an order is a JSON object")
     order = normalize(parsed.value, account.mapping, zone=account.channel.zone, now=now)

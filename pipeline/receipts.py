@@ -114,4 +114,7 @@ def _pointer(path: str) -> str:
 
 def encode(value: Any) -> bytes:
     """Compact JSON, the one form in which replies are sent and stored."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    return _encode(value).encode()
+
+
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode

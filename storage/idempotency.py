@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import Connection, delete, select, tuple_
+from sqlalchemy import Connection, bindparam, delete, select, tuple_
 
 from .rows import Row, chunks, insert_rows, rows_of
 from .tables import idempotency
 
 Place = tuple[int, str, str]
 _KEYS = tuple_(idempotency.c.partner_id, idempotency.c.scope, idempotency.c.key)
+# Asked for every commit of posts: built once.
+_UNDER_KEYS = select(idempotency).where(_KEYS.in_(bindparam("places", expanding=True)))
 
 
 def load_replies(tx: Connection, places: Iterable[Place]) -> list[Row]:
     """Full rows of the stored replies under these keys, expired ones included."""
-    i = idempotency
-    return [row for chunk in chunks(sorted(set(places)), 300) for row in rows_of(tx, select(i).where(_KEYS.in_(chunk)))]
+    return [row for chunk in chunks(sorted(set(places)), 300) for row in rows_of(tx, _UNDER_KEYS, {"places": chunk})]
 
 
 def put_replies(tx: Connection, rows: Sequence[Row]) -> None:
