@@ -85,9 +85,8 @@ def put_new(
             owners[row_id] = (index, rows[-1])
             latest[arrival.key] = (-1, digest)
         # In one order everywhere: two readers of the same documents wait for each other, and never in a circle.
-        insert_missing(tx, inbox, sorted(rows, key=_key))
-        # SQLite has one writer: nobody was in between. Elsewhere another reader may have stored the same version meanwhile.
-        won = owners.keys() if tx.dialect.name == "sqlite" else _present(tx, list(owners))
+        inserted = insert_missing(tx, inbox, sorted(rows, key=_key))
+        won = owners.keys() if inserted == len(rows) else _present(tx, list(owners))
         stored.update(owners[row_id] for row_id in won)
         lost = [index for row_id, (index, _) in owners.items() if row_id not in won]
         left = sorted([*later, *((index, arrivals[index]) for index in lost)], key=lambda pair: pair[0])

@@ -36,10 +36,9 @@ def insert_rows(tx: Connection, table: Table, rows: Sequence[Mapping[str, Any]])
         _run(tx, _compiled_insert(tx.dialect, table, tuple(rows[0])), rows)
 
 
-def insert_missing(tx: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Insert rows; one that meets an existing row of any unique index is left out."""
-    if rows:
-        tx.execute(dialect_insert(tx, table).on_conflict_do_nothing(), rows)
+def insert_missing(tx: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:
+    """Insert rows; one that meets an existing row of any unique index is left out. Returns how many were inserted."""
+    return _run(tx, _compiled_missing(tx.dialect, table, tuple(rows[0])), rows) if rows else 0
 
 
 def upsert_rows(tx: Connection, table: Table, rows: Sequence[Mapping[str, Any]], *, keep: Collection[str] = ()) -> None:
@@ -110,14 +109,21 @@ class _Compiled:
     pick: Callable[[Mapping[str, Any]], tuple[Any, ...]] | None
 
 
-def _run(tx: Connection, statement: _Compiled, rows: Sequence[Mapping[str, Any]]) -> None:
+def _run(tx: Connection, statement: _Compiled, rows: Sequence[Mapping[str, Any]]) -> int:
     pick = statement.pick
-    tx.exec_driver_sql(statement.text, [dict(row) for row in rows] if pick is None else [pick(row) for row in rows])
+    values: Any = [dict(row) for row in rows] if pick is None else [pick(row) for row in rows]
+    return tx.exec_driver_sql(statement.text, values).rowcount
 
 
 @lru_cache(maxsize=1024)
 def _compiled_insert(dialect: Dialect, table: Table, names: tuple[str, ...]) -> _Compiled:
     return _compiled(insert(table).compile(dialect=dialect, column_keys=names))
+
+
+@lru_cache(maxsize=1024)
+def _compiled_missing(dialect: Dialect, table: Table, names: tuple[str, ...]) -> _Compiled:
+    statement = sqlite.insert(table) if dialect.name == "sqlite" else postgresql.insert(table)
+    return _compiled(statement.on_conflict_do_nothing().compile(dialect=dialect, column_keys=names))
 
 
 @lru_cache(maxsize=1024)
