@@ -9,6 +9,7 @@ from typing import Any
 
 from domain.errors import HubError, MappingError
 from domain.verdict import CHECKS
+from storage.compact import pack
 
 from .dossier import Dossier
 from .exceptional import open_codes
@@ -114,7 +115,4 @@ def _pointer(path: str) -> str:
 
 def encode(value: Any) -> bytes:
     """Compact JSON, the one form in which replies are sent and stored."""
-    return _encode(value).encode()
-
-
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+    return pack(value)
