@@ -65,7 +65,9 @@ class Side:
     process: subprocess.Popen[bytes]
 
 
-def bench_api(*, orders: int, seed: int, database: str, runs: int = 3, processes: int = 1) -> dict[str, Any]:
+def bench_api(
+    *, orders: int, seed: int, database: str, runs: int = 3, processes: int = 1, steady_for: float = _STEADY_SECONDS
+) -> dict[str, Any]:
     """Measure `runs` times `orders` single posts of hub and floor by turns, then batches, then single posts at a steady rate.
     `cpu_ms` is processor time of the serving process (without its database's) per single post."""
     with contextlib.ExitStack() as stack:
@@ -74,9 +76,9 @@ def bench_api(*, orders: int, seed: int, database: str, runs: int = 3, processes
         hub = stack.enter_context(_serving_hub(run.settings, processes))
         floor = stack.enter_context(_serving_floor(bare))
         singles = _by_turns(run, hub, floor, folder, orders, runs)
-        batched = _batches(run, hub, folder, max(orders, 5 * _BATCHES[1]))
-        steady = _singles(run, hub, folder, int(RATE * _STEADY_SECONDS), rate=RATE)
-        _verify(run)
+        batched = _batches(run, hub, folder, orders)
+        steady = _singles(run, hub, folder, int(RATE * steady_for), rate=RATE)
+        verify(run)
     value, least = statistics.median(singles["value"]), statistics.median(singles["floor"])
     sorted_ms = sorted(steady.milliseconds)
     return {
@@ -188,7 +190,7 @@ def _note(run: Run, names: Sequence[str], status: int, numbers: Sequence[str]) -
         run.told[name] = number
 
 
-def _verify(run: Run) -> None:
+def verify(run: Run) -> None:
     """Every acknowledged order is stored under its number, and nothing is stored twice."""
     engine = open_engine(run.settings.url, pool=1)
     with engine.begin() as tx:

@@ -1,0 +1,34 @@
+"""The measurement of posts is itself right: small, through a real server, and it notices what was acknowledged and is not there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bench.api import Run, bench_api, show_api, verify
+from bench.posting import build_request, read_requests, write_requests
+from pipeline.bootstrap import close_hub
+from tests.api.house import open_house, order
+
+
+def test_every_acknowledged_order_is_found() -> None:
+    told = bench_api(orders=60, seed=1, database="", runs=1, steady_for=0.25)
+    assert (told["good"], told["faults"]) == (True, [])
+    assert told["orders"] >= 60 + 60 + 60 + 50
+    assert min(told["value"], told["floor"], told["batch"], told["p50_ms"]) > 0
+    assert any("0" in line and "acknowledged" in line for line in show_api(told))
+
+
+def test_an_order_that_was_acknowledged_and_is_not_there_is_a_fault(sqlite_url: str, tmp_path: Path) -> None:
+    house = open_house(sqlite_url, tmp_path)
+    number = house.post(order("PO-1"), "k").json()["number"]
+    house.app.state.intake.close()
+    close_hub(house.hub)
+    run = Run(house.hub.settings, {}, 1, told={"PO-1": number, "PO-2": "PA-9"})
+    verify(run)
+    assert run.faults == ["PO-2: acknowledged, not there"]
+
+
+def test_requests_come_back_from_their_file_as_they_were(tmp_path: Path) -> None:
+    requests = [build_request("/v1/orders", "key", f"k{n}", b"{}" * n) for n in range(3)]
+    write_requests(tmp_path / "requests", requests)
+    assert read_requests(tmp_path / "requests") == requests
