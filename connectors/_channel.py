@@ -112,10 +112,12 @@ class Confirmed:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Webhook:
     """How to check one delivery and what it hints at. `verify` raises RefusedError; `hints` gives the delivery's id and
-    the external order ids it is about: a hint makes the hub read those orders, it is never the truth itself."""
+    the external order ids it is about: a hint makes the hub read those orders, it is never the truth itself. `carries`: there is
+    nothing to read, the body is an order document of this channel, signed by the one who made it."""
 
     verify: Callable[[Mapping[str, str], bytes, Any, datetime], None]
     hints: Callable[[Mapping[str, str], bytes], tuple[str, tuple[str, ...]]]
+    carries: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

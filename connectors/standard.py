@@ -28,6 +28,9 @@
 }
 ```
 
+The same document may be delivered to `POST /webhooks/{account}` instead, signed as Standard Webhooks says (`webhook-id`,
+`webhook-timestamp`, `webhook-signature`; global/standards.md, 2026-11-21, H), when the account has a `webhook_secret`.
+
 Numbers in money fields are read exactly too (12 or 12.30), never as binary floats. A cancel is the same document with status
 `cancelled` and a later `updated_at`. Partners get tracking by webhook or by asking, so this channel pulls and confirms nothing.
 Source: our own design (domain.md §3, §5; global/standards.md for RFC 3339 and money as text), 2026-11-21, H.
@@ -36,25 +39,42 @@ Source: our own design (domain.md §3, §5; global/standards.md for RFC 3339 and
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from domain.errors import MappingError
 from domain.order import LineState
 from normalizer.mapping import At, OrderMapping
 from normalizer.readers import as_bool, as_money, as_quantity, as_text, as_texts, as_time, as_trimmed, as_whole
+from wire.webhooks import verify_standard
 
-from ._channel import Capabilities, Channel, Settings
+from ._channel import Capabilities, Channel, Settings, Webhook
 
 EXTRA_NAMES = ("store", "reference", "delivery_note", "department", "campaign")
 _SOURCES = ("platform", "shop", "coupon", "points", "member")
 
 
 class StandardSettings(Settings):
-    """Nothing is called: the partner calls us."""
+    """Nothing is called: the partner calls us. `webhook_secret` (whsec_…) lets it deliver by webhook too; the old one is accepted
+    while a rotation is under way, and without either no delivery is believed."""
 
     base_url: Literal[""] = Field(default="")
+    webhook_secret: SecretStr = SecretStr("")
+    webhook_secret_old: SecretStr = SecretStr("")
+
+
+def verify(headers: Mapping[str, str], body: bytes, settings: Any, now: datetime) -> None:
+    """Raises RefusedError unless the delivery is signed and its stamp within five minutes of `now`, either way."""
+    secrets = (settings.webhook_secret, settings.webhook_secret_old)
+    verify_standard(headers, body, [each.get_secret_value() for each in secrets], now)
+
+
+def hints(headers: Mapping[str, str], body: bytes) -> tuple[str, tuple[str, ...]]:
+    """The delivery's id; the body is the order, so there is nothing to read elsewhere."""
+    del body
+    return next((value for name, value in headers.items() if name.lower() == "webhook-id"), ""), ()
 
 
 def _updated(document: Mapping[str, Any]) -> Any:
@@ -152,5 +172,6 @@ CHANNEL = Channel(
     order_prefix="PA",
     settings=StandardSettings,
     mapping=MAPPING,
+    webhook=Webhook(verify=verify, hints=hints, carries=True),
     can=Capabilities(parcels_per_line=1000, partial=True, cancel_after_ship=False, readback=False, repeats="keyed"),
 )

@@ -9,17 +9,21 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
+from sqlalchemy import Connection
+
 from connectors._channel import Webhook
 from domain.errors import HubError, MappingError, RefusedError
 from outbound._warehouse import Callback
 from storage.cursors import set_due
 from storage.deliveries import put_deliveries
 from storage.hints import put_hints
+from storage.inbox import Arrival, put_arrivals
 
 from .bootstrap import Hub
 from .directory import Account, Target, read_directory, recent_directory
 from .gather import Gather
-from .lanes import pull_job
+from .lanes import absorb_jobs, pull_job
+from .posts import read_document
 from .sessions import channel_session, warehouse_session
 from .trouble import read_trouble
 from .watch import take_callback, warehouse_of
@@ -60,8 +64,9 @@ def answer_callback(
 
 
 def take_webhook(hub: Hub, account: str, headers: Mapping[str, str], body: bytes) -> bool:
-    """Check one webhook delivery and remember what it hints at; the poll then reads those orders at once. False for a
-    delivery that came before. Header names are lower-case. RefusedError `unauthenticated`, also for an unknown account."""
+    """Check one webhook delivery and remember what it hints at; the poll then reads those orders at once. What carries its order
+    is stored like a post of the same bytes, and absorbed next. False for a delivery that came before. Header names are
+    lower-case. RefusedError `unauthenticated`, also for an unknown account."""
     found, webhook = _webhook_of(hub, account)
     try:
         settings = channel_session(hub, found, settled_after=timedelta(0)).settings
@@ -76,7 +81,8 @@ def take_webhook(hub: Hub, account: str, headers: Mapping[str, str], body: bytes
         delivery, ids = webhook.hints(headers, body)
     except MappingError:
         delivery, ids = "", ()
-    return _remember(hub, found, delivery or f"body-{_digest(body)}", ids[:_MOST_HINTS])
+    order = body if webhook.carries else None
+    return _remember(hub, found, delivery or f"body-{_digest(body)}", ids[:_MOST_HINTS], order)
 
 
 def _webhook_of(hub: Hub, account: str) -> tuple[Account, Webhook]:
@@ -112,18 +118,19 @@ def _event_id(callback: Callback, body: bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Delivery:
-    """One checked delivery: its account, its id, and the orders it names."""
+    """One checked delivery: its account, its id, the orders it names, and the order it carries."""
 
     account_id: int
     delivery: str
     ids: tuple[str, ...]
+    order: bytes | None = None
 
 
-def _remember(hub: Hub, account: Account, delivery: str, ids: tuple[str, ...]) -> bool:
+def _remember(hub: Hub, account: Account, delivery: str, ids: tuple[str, ...], order: bytes | None) -> bool:
     delivery = delivery if len(delivery) <= _LONGEST_ID else f"long-{_digest(delivery.encode())}"
     named = tuple(external_id for external_id in sorted(set(ids)) if external_id and len(external_id) <= _LONGEST_ID)
     gather: Gather[_Delivery, bool] = hub.memory.setdefault("webhooks", Gather(partial(_store, hub), name="webhooks"))
-    return gather.submit(_Delivery(account.id, delivery, named)).result()
+    return gather.submit(_Delivery(account.id, delivery, named, order)).result()
 
 
 def _store(hub: Hub, told: Sequence[_Delivery]) -> list[bool]:
@@ -134,8 +141,9 @@ def _store(hub: Hub, told: Sequence[_Delivery]) -> list[bool]:
         new = put_deliveries(tx, sources, now=now, expires_at=now + _REMEMBERED)
         named: dict[int, set[str]] = {}
         for each, first in zip(told, new, strict=True):
-            if first:
+            if first and each.order is None:
                 named.setdefault(each.account_id, set()).update(each.ids)
+        _store_orders(hub, tx, [each for each, first in zip(told, new, strict=True) if first], now)
         for account_id, ids in sorted(named.items()):
             put_hints(tx, account_id, sorted(ids), due_at=now)
         set_due(tx, sorted(named), now, gap=_HINT_GAP)
@@ -143,6 +151,23 @@ def _store(hub: Hub, told: Sequence[_Delivery]) -> list[bool]:
             directory, calls = read_directory(hub, tx), hub.settings.calls
             hub.wake(pull_job(each, "poll", directory.calls("account", each, calls)) for each in sorted(named))
         return new
+
+
+def _store_orders(hub: Hub, tx: Connection, told: Sequence[_Delivery], now: int) -> None:
+    """The orders that deliveries carry, under the ids that posts of the same bytes would have."""
+    arrivals = [
+        Arrival(
+            source_kind="account",
+            source_id=each.account_id,
+            kind="order",
+            external_id=read_document(each.order).external_id,
+            body=each.order,
+        )
+        for each in told
+        if each.order is not None
+    ]
+    if arrivals:
+        hub.wake(absorb_jobs(put_arrivals(tx, hub.vault, hub.ids.take, arrivals, now).values()))
 
 
 def _digest(body: bytes) -> str:

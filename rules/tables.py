@@ -36,7 +36,7 @@ _ABOUT = ("id", "note", "enabled")
 _YES = MappingProxyType({"yes": True, "true": True, "是": True, "no": False, "false": False, "否": False})
 _NO_VALUE = frozenset({"empty", "present"})
 _MANY = frozenset({"in", "between"})
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,7 @@ def one(quantity: str) -> Callable[[str], bytes]:
 MESSAGES: list[tuple[str, Callable[[str], bytes], str]] = [
     ("25 billion laughs", lambda _code: laughs(), "dtd"),
     ("13 deep", lambda _code: b"<a>" * 5000 + b"</a>" * 5000, "depth"),
-    ("60,000 elements", lambda _code: b"<request>" + b"<a/>" * 60_000 + b"</request>", "too_many_nodes"),
+    ("elements, 60,000", lambda _code: b"<request>" + b"<a/>" * 60_000 + b"</request>", "too_many_nodes"),
     ("22 byte order mark", lambda code: b"\xef\xbb\xbf" + confirm_xml(code, biz="b"), "encoding"),
     ("22 GBK", lambda code: confirm_xml(code, biz="顺丰").decode().encode("gbk"), "encoding"),
     ("22 UTF-16", lambda code: confirm_xml(code, biz="b").decode().encode("utf-16"), "encoding"),

@@ -1,16 +1,23 @@
-"""Rows 33 and 60 of promises.md §4 at the API: a success whose answer was lost, and text that would forge a line of a log."""
+"""Rows 33, 56 and 60 of promises.md §4: a success whose answer was lost, text that would be a formula in a spreadsheet, and text
+that would forge a line of a log."""
 
 from __future__ import annotations
 
+import csv
+import io
 import logging
 from typing import Any
 
 import pytest
+from openpyxl import load_workbook
 
 from api import orders as orders_module
 from pipeline.absorb import absorb_all
+from rules.sheets import read_table, write_csv, write_xlsx
+from rules.tables import build_table, read_rules
 from storage import tables as t
 from tests.api.house import House, encoded, order
+from tests.rules.samples import on, rule
 
 FORGED = "ok\r\n2026-11-21 ERROR root: admin signed in\x1b[2J <svg/onload=alert(1)> ' OR 1=1-- ${7*7}"
 
@@ -55,3 +62,39 @@ def test_what_a_partner_writes_makes_no_line_of_a_log(house: House, caplog: pyte
     ours = [record for record in caplog.records if not record.name.startswith(("httpx", "httpcore", "asyncio"))]
     assert [record.getMessage() for record in ours if any(ord(letter) < 32 for letter in record.getMessage())] == []
     assert "signed in" not in caplog.text
+
+
+FORMULAS = [
+    "=cmd|'/C calc'!A0",
+    "+1+2",
+    "-1+2",
+    "@SUM(A1)",
+    "＝1+1",
+    "＋1",
+    "－1+2",
+    "＠x",
+    "-5",
+    'a"b,c',
+    "a\\b",
+    "'x",
+]
+
+
+def test_no_cell_of_a_table_of_rules_is_a_formula() -> None:
+    """Row 56: a text that begins like one gets a backslash, a number stays a number, a workbook's texts are texts; and everything
+    comes back as it was."""
+    rules = [
+        rule(on("order.buyer_message", "contains", text), {"tag": [text]}, id=f"r{n}")
+        for n, text in enumerate(FORMULAS)
+    ]
+    table = build_table(rules, "tag")
+    written = write_csv(table)
+    cells = [cell for row in csv.reader(io.StringIO(written.decode("utf-8-sig"), newline="")) for cell in row]
+    assert [cell for cell in cells if cell.lstrip()[:1] in set("=+-@＝＋－＠\t\r\0")] == ["-5", "-5"]
+    sheet = load_workbook(io.BytesIO(write_xlsx(table))).worksheets[0]
+    assert {cell.data_type for row in sheet.iter_rows() for cell in row} <= {"s", "n"}
+    assert not [
+        cell.value for row in sheet.iter_rows() for cell in row if cell.data_type == "n" and cell.value is not None
+    ]
+    for raw in (written, write_xlsx(table)):
+        assert read_rules(read_table(raw), {}) == rules
