@@ -115,9 +115,9 @@ def start_server(folder: Path, settings: Sequence[str] = FAST, port: int = 5432)
     return server
 
 
-def init_folder() -> Path:
-    """A fresh folder with an empty cluster in its `data`."""
-    folder = _make_folder()
+def init_folder(folder: Path | None = None) -> Path:
+    """A folder, a fresh one by default, with an empty cluster in its `data`."""
+    folder = folder or _make_folder()
     initdb = [*build_prefix(), str(find_binaries() / "initdb"), "-D", str(folder / "data"), *INITDB]
     subprocess.run(initdb, check=True, stdout=subprocess.DEVNULL)
     return folder
