@@ -62,9 +62,10 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """`hub.py serve` with a partner who may post."""
+    """`hub.py serve`, process `pid`, with a partner who may post."""
 
     port: int
+    pid: int
     key: str
     settings: Settings
 
@@ -91,7 +92,7 @@ def serving_hub(folder: Path, database: str) -> Iterator[Door]:
         wrong = wait_until(lambda: _is_ready(port), process, log, seconds=_READY_SECONDS)
         if wrong:
             raise RuntimeError(f"the hub does not serve: {wrong}")
-        yield Door(port, key, settings)
+        yield Door(port, process.pid, key, settings)
 
 
 def documents(count: int, seed: int, first: int) -> list[bytes]:

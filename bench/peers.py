@@ -9,20 +9,22 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psycopg
 
 from domain.errors import HubError
-from sandbox.live.shop import Shop, ShopError, Variant, available
+from sandbox.live.shop import ShopError, available
 from sandbox.live.shop import prepare as prepare_vendure
 from sandbox.live.shop import start as start_vendure
 
 from . import intake, tryton, vendure
 from .demo import run_demo
 from .postgres import Server
+from .processes import cpu_seconds
 from .tryton_rpc import TrytonError
 
 INTAKE_BAR, LIFE_BAR = 5.0, 25.0
@@ -157,6 +159,23 @@ def _one_line(fault: Exception) -> str:
     return " ".join(str(fault).split())[:400] or type(fault).__name__
 
 
+@dataclass(slots=True)
+class _Side:
+    """One side of the intake: how it is posted to, its processes, and what came of it. CPU in ms per order, a round each."""
+
+    post: Callable[[list[bytes], int], tuple[float, list[str]]]
+    pids: tuple[int, ...]
+    faults: list[str] = field(default_factory=list)
+    cpu_ms: list[float] = field(default_factory=list)
+
+    def take(self, orders: list[bytes], per_call: int) -> float:
+        before = cpu_seconds(self.pids)
+        rate, faults = self.post(orders, per_call)
+        self.cpu_ms.append(1000 * (cpu_seconds(self.pids) - before) / len(orders))
+        self.faults += faults
+        return rate
+
+
 def _intake(course: Course) -> dict[str, Any]:
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hub-peers-")))
@@ -164,44 +183,45 @@ def _intake(course: Course) -> dict[str, Any]:
         erp = stack.enter_context(tryton.serving(course.folder / "tryton", server))
         url = stack.enter_context(_own_database(course.database, server))
         door = stack.enter_context(intake.serving_hub(folder, url))
-        faults: list[str] = []
-        placed = 0
-
-        def turns(count: int, per_call: int) -> list[Pair]:
-            nonlocal placed
-            first, span = placed, max(1, count // per_call) * per_call
-            placed += (course.rounds + 1) * span
-
-            def batch(turn: int) -> list[bytes]:
-                return intake.documents(span, course.seed, first + turn * span)
-
-            def note(result: tuple[float, list[str]]) -> float:
-                faults.extend(result[1])
-                return result[0]
-
-            return by_turns(
-                course.rounds,
-                lambda turn: note(intake.post_to_tryton(erp, batch(turn), per_call)),
-                lambda turn: note(intake.post_to_hub(door, batch(turn), per_call)),
-            )
-
-        many = turns(course.orders, intake.PER_CALL)
-        single = turns(max(1, course.orders // _SINGLE_SHARE), 1)
-        ours, (theirs, lines) = intake.count_in_hub(door), intake.count_in_tryton(erp)
-    if (ours, theirs, lines) != (placed, placed, placed * intake.LINES):
-        faults.append(f"{placed} orders were posted: the hub has {ours}, Tryton {theirs} with {lines} lines")
-    told = compare(many)
+        own = server.pids if course.database == OWN_SERVER else ()
+        theirs = _Side(partial(intake.post_to_tryton, erp), erp.pids)
+        ours = _Side(partial(intake.post_to_hub, door), (door.pid, *own))
+        span = max(1, course.orders // intake.PER_CALL) * intake.PER_CALL
+        many = _exchange(course, theirs, ours, span, intake.PER_CALL, first=0)
+        placed = (course.rounds + 1) * span
+        span = max(1, course.orders // _SINGLE_SHARE)
+        single = _exchange(course, theirs, ours, span, 1, first=placed)
+        placed += (course.rounds + 1) * span
+        here, (there, lines) = intake.count_in_hub(door), intake.count_in_tryton(erp)
+    faults = theirs.faults + ours.faults
+    if (here, there, lines) != (placed, placed, placed * intake.LINES):
+        faults.append(f"{placed} orders were posted: the hub has {here}, Tryton {there} with {lines} lines")
     return {
-        **told,
+        **many,
         "bar": INTAKE_BAR,
-        "single": compare(single),
+        "single": single,
         "orders_each": placed,
+        "orders_ours": here,
+        "orders_theirs": there,
         "clients": intake.CLIENTS,
         "per_call": intake.PER_CALL,
         "rounds": course.rounds,
         "faults": faults[:20],
-        "good": not faults and told["ratio"] >= INTAKE_BAR,
+        "good": not faults and many["ratio"] >= INTAKE_BAR,
     }
+
+
+def _exchange(course: Course, theirs: _Side, ours: _Side, span: int, per_call: int, *, first: int) -> dict[str, Any]:
+    """`span` orders a round to each side, the same ones, numbered from `first`."""
+
+    def batch(turn: int) -> list[bytes]:
+        return intake.documents(span, course.seed, first + turn * span)
+
+    pairs = by_turns(
+        course.rounds, lambda turn: theirs.take(batch(turn), per_call), lambda turn: ours.take(batch(turn), per_call)
+    )
+    cpu = {name: side.cpu_ms[-course.rounds :] for name, side in (("ours", ours), ("theirs", theirs))}
+    return compare(pairs) | {f"cpu_ms_{name}": round(statistics.median(each), 2) for name, each in cpu.items()}
 
 
 def _life(course: Course) -> dict[str, Any]:
@@ -209,6 +229,7 @@ def _life(course: Course) -> dict[str, Any]:
     faults: list[str] = []
     codes: list[str] = []
     confirmed: list[int] = []
+    spent: list[float] = []
     with contextlib.ExitStack() as stack:
         server = None
         if course.database == OWN_SERVER:
@@ -224,11 +245,19 @@ def _life(course: Course) -> dict[str, Any]:
             confirmed.append(0 if told else orders)
             return rate
 
-        pairs = by_turns(course.rounds, lambda turn: _vendure_lives(shop, variants, turn, count, codes), ours)
+        def theirs(turn: int) -> float:
+            before = cpu_seconds([shop.process.pid])
+            lived = vendure.live_through(shop, variants, turn * count, count)
+            spent.append(1000 * (cpu_seconds([shop.process.pid]) - before) / count)
+            codes.extend(lived.codes)
+            return lived.per_second
+
+        pairs = by_turns(course.rounds, theirs, ours)
         faults += vendure.find_faults(shop, codes)
     told = compare(pairs)
     return {
         **told,
+        "cpu_ms_theirs": round(statistics.median(spent[1:]), 2),
         "bar": LIFE_BAR,
         "orders_theirs": len(codes),
         "orders_ours": sum(confirmed),
@@ -237,12 +266,6 @@ def _life(course: Course) -> dict[str, Any]:
         "faults": faults[:20],
         "good": not faults and told["ratio"] >= LIFE_BAR,
     }
-
-
-def _vendure_lives(shop: Shop, variants: Sequence[Variant], turn: int, count: int, codes: list[str]) -> float:
-    lived = vendure.live_through(shop, variants, turn * count, count)
-    codes += lived.codes
-    return lived.per_second
 
 
 def _hub_lives(course: Course, server: Server | None, orders: int, seed: int) -> tuple[float, list[str]]:

@@ -39,6 +39,11 @@ class Server:
         """The address as SQLAlchemy writes it. It says that the data may be lost, or storage refuses the server."""
         return f"postgresql+psycopg://postgres@/{database}?host={self.folder}&application_name=throwaway"
 
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """The server's own process, whose children the others are; none before it is started."""
+        return () if self.process is None else (_postmaster(self.folder / "data"),)
+
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """End it: SIGINT disconnects everybody, SIGQUIT leaves it to recover, SIGTERM waits for everybody to go."""
         if self.process is not None and self.process.poll() is None:

@@ -40,9 +40,11 @@ _PASSED_ON = ("PATH", "LANG", "TMPDIR")
 
 @dataclass(frozen=True, slots=True)
 class Erp:
-    """A running Tryton with the goods of the benchmark and no orders. `ids`: what orders refer to, by name; `products` by SKU."""
+    """A running Tryton with the goods of the benchmark and no orders. `ids`: what orders refer to, by name; `products` by SKU;
+    `pids`: its processes, the database's among them."""
 
     port: int
+    pids: tuple[int, ...]
     session: Session
     ids: Mapping[str, int]
     products: Mapping[str, int]
@@ -99,10 +101,10 @@ def serving(folder: Path, server: Server) -> Iterator[Erp]:
     with server.connect() as connection:
         connection.execute(f'create database "{name}" template "{_PRISTINE}"')
     try:
-        with _gunicorn(folder, server, name, WORKERS) as port:
+        with _gunicorn(folder, server, name, WORKERS) as (port, pid):
             session = Session(port, name)
             session.login(USER, _password(folder))
-            yield Erp(port, session, _find_ids(session), _find_products(session))
+            yield Erp(port, (pid, *server.pids), session, _find_ids(session), _find_products(session))
     finally:
         with server.connect() as connection:
             connection.execute(f'drop database if exists "{name}" with (force)')
@@ -142,7 +144,7 @@ def _populate(folder: Path, server: Server) -> None:
         _run([*admin, "--all", "--email", "admin@example.test"], environment, _ACTIVATE_SECONDS)
         _run([*admin, "-u", *MODULES, "--activate-dependencies"], environment, _ACTIVATE_SECONDS)
     # One process: what one process is told, the other's caches learn only minutes later.
-    with _gunicorn(folder, server, _PRISTINE, 1) as port:
+    with _gunicorn(folder, server, _PRISTINE, 1) as (port, _):
         session = Session(port, _PRISTINE)
         session.login(USER, _password(folder))
         _set_up(session, _password(folder))
@@ -194,7 +196,8 @@ def _find_products(session: Session) -> dict[str, int]:
 
 
 @contextlib.contextmanager
-def _gunicorn(folder: Path, server: Server, database: str, workers: int) -> Iterator[int]:
+def _gunicorn(folder: Path, server: Server, database: str, workers: int) -> Iterator[tuple[int, int]]:
+    """Its port and its process id."""
     port = free_port()
     command = [str(folder / "venv/bin/gunicorn"), "--workers", str(workers), "--bind", f"127.0.0.1:{port}"]
     command += ["--no-control-socket", "--timeout", "120", "trytond.application:app"]
@@ -207,7 +210,7 @@ def _gunicorn(folder: Path, server: Server, database: str, workers: int) -> Iter
             wrong = wait_until(lambda: _answers(port), process, log, seconds=_READY_SECONDS)
             if wrong:
                 raise TrytonError(f"Tryton does not serve: {wrong}")
-            yield port
+            yield port, process.pid
 
 
 def _answers(port: int) -> bool:
