@@ -17,7 +17,7 @@ from typing import Any
 import psycopg
 
 from domain.errors import HubError
-from sandbox.live.shop import ShopError, available
+from sandbox.live.shop import Shop, ShopError, Variant, available
 from sandbox.live.shop import prepare as prepare_vendure
 from sandbox.live.shop import start as start_vendure
 
@@ -70,8 +70,8 @@ def run_peers(*, orders: int, seed: int, rounds: int, database: str, folder: Pat
     """Measure both. `value` and `floor` are medians of orders per second in calls of fifty, the hub's and Tryton's; a peer that
     cannot run here says why under `skipped`, and then nothing is good."""
     course = Course(orders, seed, rounds, database, folder)
-    bulk = _attempt("tryton", tryton.missing, lambda: tryton.prepare(folder / "tryton"), lambda: _intake(course))
-    life = _attempt("vendure", available, lambda: prepare_vendure(folder / "vendure"), lambda: _life(course))
+    bulk = attempt("tryton", tryton.missing, lambda: tryton.prepare(folder / "tryton"), lambda: _intake(course))
+    life = attempt("vendure", available, lambda: prepare_vendure(folder / "vendure"), lambda: _life(course))
     return build_report(bulk, life, database)
 
 
@@ -120,7 +120,8 @@ def by_turns(rounds: int, peer: Callable[[int], float], ours: Callable[[int], fl
 
 def show_peers(told: Mapping[str, Any]) -> list[str]:
     """The figures as lines of a table."""
-    lines = [f"{'orders/s, medians':<42} {'hub':>10} {'peer':>10} {'ratio':>8} {'bar':>6}"]
+    rates = f"{'hub':>9} {'peer':>9} {'ratio':>7} {'bar':>4}"
+    lines = [f"{'orders/s, medians':<40} {rates} {'hub cpu ms':>11} {'peer':>9}"]
     bulk, life = told["tryton"], told["vendure"]
     lines += _row(f"Tryton: intake, {intake.PER_CALL} orders a call", bulk)
     if "single" in bulk:
@@ -136,10 +137,11 @@ def _row(name: str, part: Mapping[str, Any]) -> list[str]:
     if "value" not in part:
         return []
     bar = f"{part['bar']:.0f}" if "bar" in part else ""
-    return [f"{name:<42} {part['value']:>10,.1f} {part['floor']:>10,.1f} {part['ratio']:>8.1f} {bar:>6}"]
+    rates = f"{part['value']:>9,.1f} {part['floor']:>9,.1f} {part['ratio']:>7.1f} {bar:>4}"
+    return [f"{name:<40} {rates} {part['cpu_ms_ours']:>11.2f} {part['cpu_ms_theirs']:>9.2f}"]
 
 
-def _attempt(
+def attempt(
     name: str, why_not: Callable[[], str | None], prepare: Callable[[], None], measure: Callable[[], dict[str, Any]]
 ) -> dict[str, Any]:
     """Measure what can be measured: one peer's trouble is no reason to lose the other's figures."""
@@ -181,7 +183,7 @@ def _intake(course: Course) -> dict[str, Any]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hub-peers-")))
         server = stack.enter_context(tryton.cluster(course.folder / "tryton"))
         erp = stack.enter_context(tryton.serving(course.folder / "tryton", server))
-        url = stack.enter_context(_own_database(course.database, server))
+        url = stack.enter_context(own_database(course.database, server))
         door = stack.enter_context(intake.serving_hub(folder, url))
         own = server.pids if course.database == OWN_SERVER else ()
         theirs = _Side(partial(intake.post_to_tryton, erp), erp.pids)
@@ -200,7 +202,6 @@ def _intake(course: Course) -> dict[str, Any]:
         **many,
         "bar": INTAKE_BAR,
         "single": single,
-        "orders_each": placed,
         "orders_ours": here,
         "orders_theirs": there,
         "clients": intake.CLIENTS,
@@ -224,43 +225,67 @@ def _exchange(course: Course, theirs: _Side, ours: _Side, span: int, per_call: i
     return compare(pairs) | {f"cpu_ms_{name}": round(statistics.median(each), 2) for name, each in cpu.items()}
 
 
+@dataclass(slots=True)
+class _OurLives:
+    """The hub's life cycle as `hub.py bench life` measures it, both ends' ledgers compared; each time on an empty database."""
+
+    course: Course
+    server: Server | None
+    done: int = 0
+    faults: list[str] = field(default_factory=list)
+    cpu_ms: list[float] = field(default_factory=list)
+
+    def take(self, turn: int) -> float:
+        orders = self.course.orders if turn else min(self.course.orders, _WARM_LIVES)
+        seed = self.course.seed + turn
+        with own_database(self.course.database, self.server) as url:
+            report = run_demo(orders=orders, seed=seed, faults="none", mix="plain", database=url, apart=True)
+        done = sum(channel.confirmed for channel in report.channels.values())
+        self.faults += [f"hub: {fault}" for fault in report.faults[:5]]
+        if not report.good or done != orders:
+            self.faults.append(f"hub: {done} of {orders} orders were told to their shop, {report.lost} lost")
+        self.done += done
+        self.cpu_ms.append(report.cpu_ms_per_order["all"])
+        return report.orders_per_second
+
+
+@dataclass(slots=True)
+class _TheirLives:
+    """The shop's life cycle, `count` orders a turn on one running shop."""
+
+    shop: Shop
+    count: int
+    variants: Sequence[Variant]
+    codes: list[str] = field(default_factory=list)
+    cpu_ms: list[float] = field(default_factory=list)
+
+    def take(self, turn: int) -> float:
+        pids = [self.shop.process.pid]
+        before = cpu_seconds(pids)
+        lived = vendure.live_through(self.shop, self.variants, turn * self.count, self.count)
+        self.cpu_ms.append(1000 * (cpu_seconds(pids) - before) / self.count)
+        self.codes += lived.codes
+        return lived.per_second
+
+
 def _life(course: Course) -> dict[str, Any]:
-    count = max(1, min(course.orders // _LIFE_SHARE, _MOST_LIVES))
-    faults: list[str] = []
-    codes: list[str] = []
-    confirmed: list[int] = []
-    spent: list[float] = []
     with contextlib.ExitStack() as stack:
         server = None
         if course.database == OWN_SERVER:
             tryton.prepare(course.folder / "tryton")
             server = stack.enter_context(tryton.cluster(course.folder / "tryton"))
         shop = stack.enter_context(start_vendure(course.folder / "vendure"))
-        variants = shop.variants()
-
-        def ours(turn: int) -> float:
-            orders = course.orders if turn else min(course.orders, _WARM_LIVES)
-            rate, told = _hub_lives(course, server, orders, course.seed + turn)
-            faults.extend(told)
-            confirmed.append(0 if told else orders)
-            return rate
-
-        def theirs(turn: int) -> float:
-            before = cpu_seconds([shop.process.pid])
-            lived = vendure.live_through(shop, variants, turn * count, count)
-            spent.append(1000 * (cpu_seconds([shop.process.pid]) - before) / count)
-            codes.extend(lived.codes)
-            return lived.per_second
-
-        pairs = by_turns(course.rounds, theirs, ours)
-        faults += vendure.find_faults(shop, codes)
-    told = compare(pairs)
+        count = max(1, min(course.orders // _LIFE_SHARE, _MOST_LIVES))
+        ours, theirs = _OurLives(course, server), _TheirLives(shop, count, shop.variants())
+        told = compare(by_turns(course.rounds, theirs.take, ours.take))
+        faults = ours.faults + vendure.find_faults(shop, theirs.codes)
     return {
         **told,
-        "cpu_ms_theirs": round(statistics.median(spent[1:]), 2),
+        "cpu_ms_ours": round(statistics.median(ours.cpu_ms[1:]), 2),
+        "cpu_ms_theirs": round(statistics.median(theirs.cpu_ms[1:]), 2),
         "bar": LIFE_BAR,
-        "orders_theirs": len(codes),
-        "orders_ours": sum(confirmed),
+        "orders_ours": ours.done,
+        "orders_theirs": len(theirs.codes),
         "clients": vendure.CLIENTS,
         "rounds": course.rounds,
         "faults": faults[:20],
@@ -268,19 +293,8 @@ def _life(course: Course) -> dict[str, Any]:
     }
 
 
-def _hub_lives(course: Course, server: Server | None, orders: int, seed: int) -> tuple[float, list[str]]:
-    """The hub's life cycle as `hub.py bench life` measures it; what both ends' ledgers say is wrong."""
-    with _own_database(course.database, server) as url:
-        report = run_demo(orders=orders, seed=seed, faults="none", mix="plain", database=url, apart=True)
-    confirmed = sum(channel.confirmed for channel in report.channels.values())
-    faults = [f"hub: {fault}" for fault in report.faults[:5]]
-    if not report.good or confirmed != orders:
-        faults.append(f"hub: {confirmed} of {orders} orders were told to their shop, {report.lost} lost")
-    return report.orders_per_second, faults
-
-
 @contextlib.contextmanager
-def _own_database(asked: str, server: Server | None) -> Iterator[str]:
+def own_database(asked: str, server: Server | None) -> Iterator[str]:
     """The hub's database for one measurement: "" a SQLite file, else a new one on the server of the address, dropped afterwards."""
     if not asked:
         yield ""

@@ -69,9 +69,10 @@ class Lived:
 class Line:
     """A connection that stays open, with the session of whoever uses it."""
 
-    def __init__(self, shop: Shop, path: str, token: str = "") -> None:
-        self.path, self.token = path, token
-        self._connection = http.client.HTTPConnection(urlsplit(shop.url).netloc, timeout=_CALL_SECONDS)
+    def __init__(self, url: str, token: str = "") -> None:
+        parts = urlsplit(url)
+        self.path, self.token = parts.path, token
+        self._connection = http.client.HTTPConnection(parts.netloc, timeout=_CALL_SECONDS)
         self._used = 0.0
 
     def call(self, document: str, **variables: Any) -> dict[str, Any]:
@@ -98,7 +99,7 @@ class Line:
 def live_through(shop: Shop, variants: Sequence[Variant], first: int, count: int) -> Lived:
     """Customers place `count` orders of one to three lines, numbered from `first`, and pay; staff list the new ones, ship each
     with a tracking code and see it delivered."""
-    staff = Line(shop, "/admin-api", shop.token)
+    staff = Line(shop.admin_url, shop.token)
     methods = {each["code"]: each["id"] for each in staff.call(_METHODS)["shippingMethods"]["items"]}
     codes: list[str] = []
 
@@ -135,7 +136,7 @@ def _share(shop: Shop, items: Iterable[Item], act: Callable[[Item, Line, Line], 
     work, turn, faults = iter(items), threading.Lock(), list[Exception]()
 
     def run() -> None:
-        guest, staff = Line(shop, "/shop-api"), Line(shop, "/admin-api", shop.token)
+        guest, staff = Line(shop.shop_url), Line(shop.admin_url, shop.token)
         try:
             while not faults:
                 with turn:
