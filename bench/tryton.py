@@ -101,8 +101,10 @@ def serving(folder: Path, server: Server) -> Iterator[Erp]:
     with server.connect() as connection:
         connection.execute(f'create database "{name}" template "{_PRISTINE}"')
     try:
-        with _gunicorn(folder, server, name, WORKERS) as (port, pid):
-            session = Session(port, name)
+        with (
+            _gunicorn(folder, server, name, WORKERS) as (port, pid),
+            contextlib.closing(Session(port, name)) as session,
+        ):
             session.login(USER, _password(folder))
             yield Erp(port, (pid, *server.pids), session, _find_ids(session), _find_products(session))
     finally:
@@ -144,8 +146,7 @@ def _populate(folder: Path, server: Server) -> None:
         _run([*admin, "--all", "--email", "admin@example.test"], environment, _ACTIVATE_SECONDS)
         _run([*admin, "-u", *MODULES, "--activate-dependencies"], environment, _ACTIVATE_SECONDS)
     # One process: what one process is told, the other's caches learn only minutes later.
-    with _gunicorn(folder, server, _PRISTINE, 1) as (port, _):
-        session = Session(port, _PRISTINE)
+    with _gunicorn(folder, server, _PRISTINE, 1) as (port, _), contextlib.closing(Session(port, _PRISTINE)) as session:
         session.login(USER, _password(folder))
         _set_up(session, _password(folder))
 
@@ -214,9 +215,9 @@ def _gunicorn(folder: Path, server: Server, database: str, workers: int) -> Iter
 
 
 def _answers(port: int) -> bool:
-    session = Session(port, "")
-    session.path = "/rpc/"
-    return bool(session.call("common.server.version"))
+    with contextlib.closing(Session(port, "")) as session:
+        session.path = "/rpc/"
+        return bool(session.call("common.server.version"))
 
 
 def _environment(server: Server, home: Path) -> dict[str, str]:

@@ -95,3 +95,7 @@ class Session:
     def headers(self) -> Mapping[str, str]:
         """What a prepared call of this user needs."""
         return dict(self._headers)
+
+    def close(self) -> None:
+        """Let go of the connection; the session itself ends by itself."""
+        self._connection.close()

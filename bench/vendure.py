@@ -10,6 +10,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -95,21 +96,29 @@ class Line:
             g.unwrap(data, name)
         return data
 
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._connection.close()
+
 
 def live_through(shop: Shop, variants: Sequence[Variant], first: int, count: int) -> Lived:
     """Customers place `count` orders of one to three lines, numbered from `first`, and pay; staff list the new ones, ship each
     with a tracking code and see it delivered."""
-    staff = Line(shop.admin_url, shop.token)
+    with closing(Line(shop.admin_url, shop.token)) as staff:
+        return _live(shop, staff, variants, range(first, first + count))
+
+
+def _live(shop: Shop, staff: Line, variants: Sequence[Variant], numbers: range) -> Lived:
     methods = {each["code"]: each["id"] for each in staff.call(_METHODS)["shippingMethods"]["items"]}
     codes: list[str] = []
 
     def place(number: int, guest: Line, till: Line) -> None:
         codes.append(_place(number, guest, till, variants, methods["standard-shipping"]))
 
-    placing = _share(shop, range(first, first + count), place)
+    placing = _share(shop, numbers, place)
     began = time.perf_counter()
     wanted = set(codes)
-    for _ in range(count // _PAGE + 2):
+    for _ in range(len(numbers) // _PAGE + 2):
         found = staff.call(g.ORDERS, options=_NEW_ORDERS)["orders"]["items"]
         mine = [order for order in found if order["code"] in wanted]
         if not mine:
@@ -136,14 +145,14 @@ def _share(shop: Shop, items: Iterable[Item], act: Callable[[Item, Line, Line], 
     work, turn, faults = iter(items), threading.Lock(), list[Exception]()
 
     def run() -> None:
-        guest, staff = Line(shop.shop_url), Line(shop.admin_url, shop.token)
         try:
-            while not faults:
-                with turn:
-                    item = next(work, None)
-                if item is None:
-                    return
-                act(item, guest, staff)
+            with closing(Line(shop.shop_url)) as guest, closing(Line(shop.admin_url, shop.token)) as staff:
+                while not faults:
+                    with turn:
+                        item = next(work, None)
+                    if item is None:
+                        return
+                    act(item, guest, staff)
         except (OSError, http.client.HTTPException, ValueError, ShopError) as fault:
             faults.append(fault)
 
