@@ -36,6 +36,7 @@ lock: $(STAMP)
 	$(LOCK) pyproject.toml -o requirements.lock
 	$(LOCK) pyproject.toml --group dev -o requirements-dev.lock
 	echo uv | $(LOCK) --no-annotate - -o requirements-uv.lock
+	$(LOCK) bench/tryton.in -o bench/tryton.lock
 
 # pyproject.toml is not a prerequisite: what to install is in the locks, and an edited lint rule must not rebuild the environment.
 $(STAMP): requirements-dev.lock requirements-uv.lock

@@ -236,22 +236,28 @@ def bench(
         "batches; life: plain orders through the whole life cycle, the sandbox on the same cores; "
         "rules: 30 rules on one order; claims: orders that compete for the last piece; "
         "replay: a draft tried on that many generated past orders; "
-        "scale: the life cycle with several workers on PostgreSQL",
+        "scale: the life cycle with several workers on PostgreSQL; "
+        "peers: bulk intake beside Tryton and the life cycle beside Vendure, which it installs",
     ),
     orders: int = 1000,
     seed: int = 1,
-    rounds: int = typer.Option(1000, min=1, help="claims: how many last pieces"),
+    rounds: int = typer.Option(0, min=0, help="claims: how many last pieces (1000); peers: how many rounds (5)"),
     claims: int = typer.Option(100, min=2, help="claims: how many orders want each"),
-    database: str = typer.Option("", help="a database URL; a temporary SQLite file by default (claims: besides it)"),
+    database: str = typer.Option(
+        "",
+        help="a database URL; a temporary SQLite file by default (claims: besides it); peers: also the word postgresql, "
+        "for a server from the packages",
+    ),
     workers: str = typer.Option("1,2,4", help="scale: how many workers, by comma"),
     chaos: bool = typer.Option(False, "--chaos", help="scale: workers are killed and frozen meanwhile"),
+    folder: str = typer.Option("", help="peers: where Tryton and Vendure are installed, .live by default"),
     as_json: Json = False,
 ) -> None:
     """Measure. `value` is what the name says (orders or rounds per second, microseconds, seconds), `floor` and `ratio` tell what
     could be had at best in the same run; exit status 1 when something was lost, doubled or wrong."""
     from bench.measures import Choice, measure, table_of
 
-    choice = Choice(orders, seed, rounds, claims, database, workers, chaos=chaos)
+    choice = Choice(orders, seed, rounds, claims, database, workers, chaos=chaos, folder=folder)
     with _busy(f"measuring {what}"):
         told = measure(what, choice)
     if lines := () if as_json else table_of(told):

@@ -4,7 +4,7 @@ one to four lines, three in a hundred of them wrong. The same seed gives the sam
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
@@ -22,6 +22,7 @@ _WAREHOUSES = (
 )
 _BEGINNING = datetime(2026, 11, 11, tzinfo=UTC)
 _GIVEN = "伟芳娜敏静丽强磊洋艳勇军杰娟涛明超秀霞平"
+_LINES = (1, 1, 1, 2, 2, 3, 4)
 _TITLES = ("T恤 红色 L", "T恤 白色 M", "跑步鞋 42", "保温杯 500ml", "儿童水杯", "蓝牙耳机", "洗发水 400ml", "茶叶礼盒")
 
 
@@ -101,17 +102,19 @@ def _channel() -> dict[str, Any]:
     return {"field": "sender.channel", "op": "eq", "value": "standard"}
 
 
-def documents(count: int, seed: int = 1, *, first: int = 0) -> Iterator[tuple[str, str, bytes]]:
-    """(account, external id, body) of `count` orders, numbered from `first`."""
+def documents(
+    count: int, seed: int = 1, *, first: int = 0, lines: Sequence[int] = _LINES
+) -> Iterator[tuple[str, str, bytes]]:
+    """(account, external id, body) of `count` orders, numbered from `first`; `lines` are the counts of lines to draw from."""
     for number in range(first, first + count):
         rng = Random(f"{seed}:{number}")
         external_id = f"PO-{number:09d}"
-        body = json.dumps(_order(rng, number, external_id), ensure_ascii=False, separators=(",", ":")).encode()
+        body = json.dumps(_order(rng, number, external_id, lines), ensure_ascii=False, separators=(",", ":")).encode()
         yield f"shop-{number % ACCOUNTS}", external_id, body
 
 
-def _order(rng: Random, number: int, external_id: str) -> dict[str, Any]:
-    lines = [_line(rng, n) for n in range(1, rng.choice((1, 1, 1, 2, 2, 3, 4)) + 1)]
+def _order(rng: Random, number: int, external_id: str, counts: Sequence[int]) -> dict[str, Any]:
+    lines = [_line(rng, n) for n in range(1, rng.choice(counts) + 1)]
     goods = sum(line["quantity"] * round(float(line["unit_price"]) * 100) for line in lines)
     freight, discount = rng.choice((0, 800, 1000)), goods // 20 if rng.random() < 0.4 else 0
     province, city, district, town = rng.choice(CHINA)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from domain.errors import ConfigError
@@ -14,13 +15,16 @@ from .api import bench_api, show_api
 from .claims import as_json as claims_as_json
 from .claims import run_claims
 from .demo import run_demo
+from .peers import FOLDER, run_peers, show_peers
 from .replay import measure_replay
 from .rules import run_rules
+
+_CLAIM_ROUNDS, _PEER_ROUNDS = 1000, 5
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What was asked for on the command line."""
+    """What was asked for on the command line. `rounds` 0: as many as the benchmark thinks right."""
 
     orders: int
     seed: int
@@ -29,6 +33,7 @@ class Choice:
     database: str
     workers: str
     chaos: bool
+    folder: str = ""
 
 
 def measure(what: str, choice: Choice) -> dict[str, Any]:
@@ -68,7 +73,7 @@ def _rules(choice: Choice) -> dict[str, Any]:
 
 def _claims(choice: Choice) -> dict[str, Any]:
     databases = ["", *filter(None, [choice.database])]
-    results = run_claims(rounds=choice.rounds, claims=choice.claims, databases=databases)
+    results = run_claims(rounds=choice.rounds or _CLAIM_ROUNDS, claims=choice.claims, databases=databases)
     good = all(each.good for each in results)
     return {"bench": "claims", "results": json.loads(claims_as_json(results)), "good": good}
 
@@ -89,6 +94,16 @@ def _scale(choice: Choice) -> dict[str, Any]:
     return run_scale(workers=counts, orders=choice.orders, seed=choice.seed, trouble=choice.chaos)
 
 
+def _peers(choice: Choice) -> dict[str, Any]:
+    return run_peers(
+        orders=choice.orders,
+        seed=choice.seed,
+        rounds=choice.rounds or _PEER_ROUNDS,
+        database=choice.database,
+        folder=Path(choice.folder).resolve() if choice.folder else FOLDER,
+    )
+
+
 _MEASURES: Mapping[str, Callable[[Choice], dict[str, Any]]] = {
     "absorb": _absorb,
     "api": _api,
@@ -97,5 +112,6 @@ _MEASURES: Mapping[str, Callable[[Choice], dict[str, Any]]] = {
     "claims": _claims,
     "replay": _replay,
     "scale": _scale,
+    "peers": _peers,
 }
-_TABLES: Mapping[str, Callable[[Mapping[str, Any]], Sequence[str]]] = {"api": show_api}
+_TABLES: Mapping[str, Callable[[Mapping[str, Any]], Sequence[str]]] = {"api": show_api, "peers": show_peers}

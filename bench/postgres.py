@@ -39,6 +39,11 @@ class Server:
         """The address as SQLAlchemy writes it. It says that the data may be lost, or storage refuses the server."""
         return f"postgresql+psycopg://postgres@/{database}?host={self.folder}&application_name=throwaway"
 
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """The server's own process, whose children the others are; none before it is started."""
+        return () if self.process is None else (_postmaster(self.folder / "data"),)
+
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """End it: SIGINT disconnects everybody, SIGQUIT leaves it to recover, SIGTERM waits for everybody to go."""
         if self.process is not None and self.process.poll() is None:
@@ -115,9 +120,9 @@ def start_server(folder: Path, settings: Sequence[str] = FAST, port: int = 5432)
     return server
 
 
-def init_folder() -> Path:
-    """A fresh folder with an empty cluster in its `data`."""
-    folder = _make_folder()
+def init_folder(folder: Path | None = None) -> Path:
+    """A folder, a fresh one by default, with an empty cluster in its `data`."""
+    folder = folder or _make_folder()
     initdb = [*build_prefix(), str(find_binaries() / "initdb"), "-D", str(folder / "data"), *INITDB]
     subprocess.run(initdb, check=True, stdout=subprocess.DEVNULL)
     return folder
