@@ -134,6 +134,7 @@ def configure(hub: Hub, box: Running, urls: Mapping[str, str] = MappingProxyType
                         "token": box.shopify["token"],
                         "webhook_secret": box.shopify["webhook_secret"],
                         "page_size": 100,
+                        "batch": 25,
                         "allow_private": True,
                     },
                 },

@@ -6,7 +6,8 @@ extensions.code, mutations say no inside `data`. Codes not in the table are refu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
@@ -32,6 +33,26 @@ _CODES: Mapping[str, Meaning] = {
 _HTTP_CONFIG = frozenset({"http_402", "http_404", "http_423"})  # frozen shop, wrong address or version, locked shop
 
 
+_Read = tuple[Any, Sequence[tuple[bytes, Any]] | None]
+_NOTHING: _Read = (None, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A judged answer, read once: its `data`, and the records of the list that was asked for, each with its exact bytes (None
+    when there is no list)."""
+
+    reply: Reply
+    data: Mapping[str, Any]
+    records: Sequence[tuple[bytes, Any]] | None
+
+    def listed(self) -> Sequence[tuple[bytes, Any]]:
+        """The records. MappingError `records_missing`: no list is a failure, never "no orders"."""
+        if self.records is None:
+            raise MappingError("records_missing", "no array here")
+        return self.records
+
+
 def send_graphql(
     client: Client,
     url: str,
@@ -45,20 +66,26 @@ def send_graphql(
     budget: Budget | None = None,
     learn: Callable[[Any, datetime], datetime | None] | None = None,
     records: str = "",
-) -> Reply:
+) -> Answered:
     """One operation. Raises what `judge` says, and ConfigError for the statuses that mean shop or address; `learn` is shown
     every readable answer and may say when to come back; `records` is the path of a list of which single entries may be
     unreadable (`wire.salvage`)."""
 
+    read: list[_Read] = []
+
     def judged(reply: Reply) -> HubError | None:
-        return judge(reply.body, writes=writes, now=now, learn=learn, records=records)
+        error, found = _judged(reply.body, writes=writes, now=now, learn=learn, records=records)
+        read.append(found)
+        return error
 
     sent = {"Content-Type": "application/json", **(headers or {})}
     content = dump({"query": document, "variables": dict(variables)})
     try:
-        return client.send(
+        reply = client.send(
             "POST", url, headers=sent, content=content, auth=auth, writes=writes, budget=budget, judge=judged
         )
+        value, listed = read[-1]
+        return Answered(reply, value["data"], listed)
     except RefusedError as error:
         if error.code in _HTTP_CONFIG:
             raise ConfigError(error.code, error.detail) from error
@@ -74,33 +101,47 @@ def judge(
     records: str = "",
 ) -> HubError | None:
     """The error a 2xx body means, None when it has data and no errors."""
+    return _judged(body, writes=writes, now=now, learn=learn, records=records)[0]
+
+
+def _judged(
+    body: bytes,
+    *,
+    writes: bool,
+    now: datetime,
+    learn: Callable[[Any, datetime], datetime | None] | None,
+    records: str,
+) -> tuple[HubError | None, _Read]:
     text = body.strip()
     if not text:
-        return _unreadable("empty_body", "", writes=writes)
+        return _unreadable("empty_body", "", writes=writes), _NOTHING
     if text[:1] == b"<":
-        return _unreadable("auth_or_maintenance", "a page instead of JSON", writes=writes)
+        return _unreadable("auth_or_maintenance", "a page instead of JSON", writes=writes), _NOTHING
     try:
-        value = _value(body, records)
+        read = _read(body, records)
     except MappingError as fault:
-        return UnknownOutcomeError(fault.code, fault.detail) if writes else RetryableError(fault.code, fault.detail)
+        unreadable = UnknownOutcomeError if writes else RetryableError
+        return unreadable(fault.code, fault.detail), _NOTHING
+    value = read[0]
     if not isinstance(value, dict):
-        return _unreadable("unexpected_reply", "not an object", writes=writes)
+        return _unreadable("unexpected_reply", "not an object", writes=writes), read
     back = learn(value, now) if learn is not None else None
     errors = value.get("errors")
     if errors:
-        return _error(errors, back, writes=writes)
+        return _error(errors, back, writes=writes), read
     if not isinstance(value.get("data"), dict):
-        return _unreadable("unexpected_reply", "neither data nor errors", writes=writes)
-    return None
+        return _unreadable("unexpected_reply", "neither data nor errors", writes=writes), read
+    return None, read
 
 
-def _value(body: bytes, records: str) -> Any:
-    try:
-        return parse_value(body)
-    except MappingError:
-        if not records:
-            raise
-        return salvage_records(body, records)[0]
+def _read(body: bytes, records: str) -> _Read:
+    if records:
+        try:
+            return salvage_records(body, records)
+        except MappingError as error:
+            if error.code != "records_missing":
+                raise
+    return parse_value(body), None
 
 
 def _unreadable(code: str, detail: str, *, writes: bool) -> HubError:
@@ -121,9 +162,3 @@ def _error(errors: Any, back: datetime | None, *, writes: bool) -> HubError:
             return _unreadable(code, detail, writes=writes)
         case "refused":
             return RefusedError(code or "graphql_error", detail)
-
-
-def data_of(reply: Reply) -> Mapping[str, Any]:
-    """The `data` of a judged reply."""
-    data: Mapping[str, Any] = reply.json()["data"]
-    return data

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 _BAG = "{ shopMoney { amount currencyCode } }"
 
 ORDER_FIELDS = f"""
@@ -51,23 +53,44 @@ query HubOrders($first: Int!, $after: String, $query: String) {{
 }}
 {ORDER_FIELDS}"""
 
+_SHIPPED = """
+    fulfillments(first: 50) {
+      id status createdAt trackingInfo { company number url }
+      fulfillmentLineItems(first: 50) { nodes { quantity lineItem { id } } }
+    }"""
+
 ORDER = f"""
 query HubOrder($id: ID!) {{
   order(id: $id) {{
-    ...HubOrderFields
-    fulfillments(first: 50) {{
-      id status createdAt trackingInfo {{ company number url }}
-      fulfillmentLineItems(first: 50) {{ nodes {{ quantity lineItem {{ id }} }} }}
+    ...HubOrderFields{_SHIPPED}
+  }}
+}}
+{ORDER_FIELDS}"""
+
+ORDERS_BY_ID = f"""
+query HubOrdersById($ids: [ID!]!) {{
+  nodes(ids: $ids) {{
+    ... on Order {{
+    ...HubOrderFields{_SHIPPED}
     }}
   }}
 }}
 {ORDER_FIELDS}"""
 
-SHIP = """
-mutation HubShip($fulfillment: FulfillmentInput!) {
-  fulfillmentCreate(fulfillment: $fulfillment) {
+_SHIP = """fulfillmentCreate(fulfillment: $%s) {
     fulfillment { id status createdAt trackingInfo { company number url } }
     userErrors { field message }
-  }
-}
+  }"""
+
+SHIP = f"""
+mutation HubShip($fulfillment: FulfillmentInput!) {{
+  {_SHIP % "fulfillment"}
+}}
 """
+
+
+def ship_many(names: Sequence[str]) -> str:
+    """One document that creates a fulfilment for each name, which is its variable and its result's alias."""
+    variables = ", ".join(f"${name}: FulfillmentInput!" for name in names)
+    fields = "\n  ".join(f"{name}: {_SHIP % name}" for name in names)
+    return f"mutation HubShipMany({variables}) {{\n  {fields}\n}}\n"

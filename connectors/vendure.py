@@ -20,13 +20,11 @@ from domain.errors import ConfigError, RefusedError, RetryableError, UnknownOutc
 from normalizer.mapping import OrderMapping
 from wire.auth import Bearer
 from wire.budget import Budget
-from wire.client import Reply
 from wire.retry import read_with_retries
-from wire.salvage import salvage_records
 from wire.strict_json import split_records
 
 from ._channel import Capabilities, Channel, Confirmation, Confirmed, Document, Page, Session, Settings, Since
-from ._graphql import data_of, send_graphql
+from ._graphql import Answered, send_graphql
 from ._vendure_order import MAPPING, SHIPS_AUTHORIZED, all_cancelled
 
 _RECORDS = "data.orders.items"
@@ -172,7 +170,7 @@ def _stamp_of(order: Any, name: str) -> datetime | None:
         return None
 
 
-def _list(session: Session, place: _Place) -> list[tuple[bytes, Any]]:
+def _list(session: Session, place: _Place) -> Sequence[tuple[bytes, Any]]:
     """One page. Fewer orders than the shop itself counts are a failure, never the end of the list."""
     after = (place.at - _MS).astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     conditions: dict[str, Any] = {"active": {"eq": False}, place.field: {"after": after}}
@@ -184,8 +182,9 @@ def _list(session: Session, place: _Place) -> list[tuple[bytes, Any]]:
         "take": session.settings.page_size,
         "skip": place.skip,
     }
-    value, records = salvage_records(_read(session, {"options": options}, records=_RECORDS).body, _RECORDS)
-    total = value["data"]["orders"].get("totalItems")
+    answer = _read(session, {"options": options}, records=_RECORDS)
+    records = answer.listed()
+    total = answer.data["orders"].get("totalItems")
     if type(total) is int and len(records) < min(options["take"], total - place.skip):
         raise RetryableError("count_mismatch", f"{len(records)} orders from {place.skip} on, of {total}")
     return records
@@ -201,10 +200,10 @@ def fetch(session: Session, ids: Sequence[str]) -> tuple[Document, ...]:
 
 def _named(session: Session, codes: Sequence[str]) -> list[tuple[bytes, Any]]:
     options = {"filter": {"code": {"in": list(codes)}}, "take": max(1, len(codes))}
-    return split_records(_read(session, {"options": options}).body, _RECORDS)[1]
+    return split_records(_read(session, {"options": options}).reply.body, _RECORDS)[1]
 
 
-def _read(session: Session, variables: Mapping[str, Any], *, records: str = "") -> Reply:
+def _read(session: Session, variables: Mapping[str, Any], *, records: str = "") -> Answered:
     """The list query, tried a few times within seconds."""
     return read_with_retries(
         lambda: _call(session, ORDERS, variables, writes=False, records=records),
@@ -213,7 +212,9 @@ def _read(session: Session, variables: Mapping[str, Any], *, records: str = "") 
     )
 
 
-def _call(session: Session, document: str, variables: Mapping[str, Any], *, writes: bool, records: str = "") -> Reply:
+def _call(
+    session: Session, document: str, variables: Mapping[str, Any], *, writes: bool, records: str = ""
+) -> Answered:
     """One call with the kept token. FORBIDDEN is an old token first: log in once more, then believe it. A refused call did
     nothing, so a write may be repeated after it."""
     token = session.memory.get("token") or _login(session)
@@ -228,7 +229,7 @@ def _call(session: Session, document: str, variables: Mapping[str, Any], *, writ
 
 def _send(
     session: Session, document: str, variables: Mapping[str, Any], token: str, *, writes: bool, records: str = ""
-) -> Reply:
+) -> Answered:
     channel = session.settings.channel.get_secret_value()
     return send_graphql(
         session.client,
@@ -248,9 +249,9 @@ def _login(session: Session) -> str:
     """A new token, kept in the session's memory. Two threads may log in at once: both tokens are good."""
     settings = session.settings
     variables = {"user": settings.username, "password": settings.password.get_secret_value()}
-    reply = _send(session, LOGIN, variables, "", writes=False)
-    result = data_of(reply).get("login")
-    token = str(reply.headers.get("vendure-auth-token", ""))
+    answer = _send(session, LOGIN, variables, "", writes=False)
+    result = answer.data.get("login")
+    token = str(answer.reply.headers.get("vendure-auth-token", ""))
     if isinstance(result, Mapping) and result.get("errorCode"):
         raise ConfigError("login_refused", str(result["errorCode"]))
     if not isinstance(result, Mapping):
@@ -367,7 +368,7 @@ class _AlreadyThere(RefusedError):
 
 def _result(session: Session, document: str, variables: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """The value of a mutation's union. Raises RefusedError with the shop's errorCode, UnknownOutcomeError for neither."""
-    result = data_of(_call(session, document, variables, writes=True)).get(name)
+    result = _call(session, document, variables, writes=True).data.get(name)
     if isinstance(result, Mapping) and result.get("errorCode"):
         detail = str(result.get("transitionError") or result.get("message") or "")[:300]
         if result.get("fromState") in _OUT:

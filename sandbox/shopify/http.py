@@ -1,7 +1,8 @@
 """POST /admin/api/{version}/graphql.json: enough GraphQL for three operations, the cost bucket, and errors inside HTTP 200.
 
 facts/global/shopify.md §1, §2, §5, §6 (2026-11-21, H; restore rate per plan M, bucket size not documented). The operation
-*name* decides what runs: HubOrders, HubOrder, HubShip. Selection sets are not evaluated: every field the sandbox has is sent.
+*name* decides what runs: HubOrders, HubOrder, HubOrdersById, HubShip, HubShipMany. Selection sets are
+not evaluated: every field the sandbox has is sent.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from .store import Store, dump, render
 PATH = re.compile(r"/admin/api/(\d{4}-\d{2}|unstable)/graphql\.json")
 OPERATION = re.compile(r"\b(query|mutation)\s+(\w+)")
 TERM = re.compile(r"updated_at:(>=|<=|>|<)'?([0-9T:Z.+-]+)'?")
+FIELD = re.compile(r"\b(\w+): fulfillmentCreate\(fulfillment: \$(\w+)\)")
 FIRST_MAX = 250
+COST_MAX = 1000
 FOREVER = 1 << 40
 
 
@@ -123,6 +126,12 @@ class Admin:
     def run(self, operation: str, document: str, variables: Doc, requested: int, fault: str) -> Reply:
         """Charge the bucket, run the operation."""
         self.bucket.refill(self.clock.now())
+        if requested > COST_MAX:
+            error = {
+                "message": "Query cost exceeds 1000.",
+                "extensions": {"code": "MAX_COST_EXCEEDED", "cost": requested},
+            }
+            return Reply(dump({"errors": [error]}))
         if requested > self.bucket.level:
             self.injector.hit("shopify", "bucket_empty")
             return self.throttled(requested)
@@ -143,9 +152,26 @@ class Admin:
             order = self.find(str(variables.get("id", "")))
             name = b"node" if re.search(r"\bnode\s*\(", document) else b"order"
             return b'{"' + name + b'":' + (render(order) if order else b"null") + b"}", 8
+        if operation == "HubOrdersById":
+            return self.nodes(variables)
         if operation == "HubShip":
-            return self.ship(variables), 10
-        raise GraphError("undefinedOperation", f"The sandbox knows HubOrders, HubOrder and HubShip, not {operation!r}.")
+            return b'{"fulfillmentCreate":' + dump(self.ship(variables.get("fulfillment"))) + b"}", 10
+        if operation == "HubShipMany":
+            # One after the other, in the order of the document; a result for each alias.
+            named = FIELD.findall(document)
+            results = [f'"{alias}":'.encode() + dump(self.ship(variables.get(name))) for alias, name in named]
+            return b"{" + b",".join(results) + b"}", 10 * len(named)
+        known = "HubOrders, HubOrder, HubOrdersById, HubShip and HubShipMany"
+        raise GraphError("undefinedOperation", f"The sandbox knows {known}, not {operation!r}.")
+
+    def nodes(self, variables: Doc) -> tuple[bytes, int]:
+        """nodes(ids): an entry for each id, null for what is not there."""
+        ids = variables.get("ids")
+        if not isinstance(ids, list) or len(ids) > FIRST_MAX:
+            raise GraphError("INVALID_VARIABLE", f"Variable $ids: at most {FIRST_MAX} ids")
+        found = [self.find(str(ident)) for ident in ids]
+        rows = b",".join(render(order) if order else b"null" for order in found)
+        return b'{"nodes":[' + rows + b"]}", 8 * len(ids)
 
     def find(self, gid: str) -> Order | None:
         """The visible order of a gid."""
@@ -184,26 +210,28 @@ class Admin:
                 order.touches -= 1
                 self.store.touch(order, "touched")
 
-    def ship(self, variables: Doc) -> bytes:
+    def ship(self, wanted: Any) -> Doc:
         """fulfillmentCreate: what is wrong comes as userErrors with HTTP 200 and fulfillment null."""
-        wanted = variables.get("fulfillment")
         if not isinstance(wanted, dict):
             raise GraphError(
                 "INVALID_VARIABLE", "Variable $fulfillment of type FulfillmentInput! was provided invalid value"
             )
         result = self.store.ship(wanted)
-        body: dict[str, Any] = (
-            {"fulfillment": None, "userErrors": result}
-            if isinstance(result, list)
-            else {"fulfillment": result[1], "userErrors": []}
-        )
-        return dump({"fulfillmentCreate": body})
+        if isinstance(result, list):
+            return {"fulfillment": None, "userErrors": result}
+        return {"fulfillment": result[1], "userErrors": []}
 
 
 def cost_of(operation: str, variables: Doc) -> int:
     """Requested cost in points, known before execution."""
-    first = variables.get("first") if isinstance(variables, dict) else None
-    return 12 + 3 * min(first, FIRST_MAX) if operation == "HubOrders" and isinstance(first, int) else 10
+    if not isinstance(variables, dict):
+        return 10
+    first, ids = variables.get("first"), variables.get("ids")
+    if operation == "HubOrders" and isinstance(first, int):
+        return 12 + 3 * min(first, FIRST_MAX)
+    if operation == "HubOrdersById" and isinstance(ids, list):
+        return 10 * len(ids)
+    return 10 * len(variables) if operation == "HubShipMany" else 10
 
 
 def read_filter(text: object) -> tuple[int, int]:

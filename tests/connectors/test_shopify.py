@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from connectors import shopify
+from connectors import _shopify_calls, _shopify_ship, shopify
 from connectors._channel import Confirmation, Since
 from connectors._graphql import judge
 from domain.errors import ConfigError, HubError, RefusedError, RetryableError, UnknownOutcomeError
@@ -43,7 +43,7 @@ def test_nothing_readable_is_never_no_orders(body: bytes) -> None:
 
 def test_waits_as_long_as_the_bucket_needs() -> None:
     budget = Budget(1000, 50)
-    until = shopify.learn_cost(budget, parse_value(sample("shopify/throttled.json")), NOW)
+    until = _shopify_calls.learn_cost(budget, parse_value(sample("shopify/throttled.json")), NOW)
     assert until == NOW + timedelta(seconds=(312 - 100) / 100)
 
 
@@ -51,7 +51,7 @@ def test_waits_as_long_as_the_bucket_needs() -> None:
     "value", [{}, [], {"extensions": {"cost": {"throttleStatus": {"restoreRate": "100"}}}}, {"extensions": None}]
 )
 def test_an_answer_without_costs_teaches_nothing(value: Any) -> None:
-    assert shopify.learn_cost(Budget(1000, 50), value, NOW) is None
+    assert _shopify_calls.learn_cost(Budget(1000, 50), value, NOW) is None
 
 
 def test_settings_keep_their_secrets() -> None:
@@ -171,10 +171,10 @@ def parcel(side: Side, ident: str, tracking: str, **changes: Any) -> Confirmatio
 def test_confirms_once_however_often_it_is_told(side: Side) -> None:
     (ident,) = side.place("shopify")
     account, told = side.shopify(), parcel(side, ident, "SF1")
-    assert shopify.find(account, told) is None
-    first = shopify.confirm(account, told)
+    assert _shopify_ship.find(account, told) is None
+    first = _shopify_ship.confirm(account, told)
     assert first.reference.startswith("gid://shopify/Fulfillment/")
-    assert shopify.confirm(account, told) == first == shopify.find(account, told)
+    assert _shopify_ship.confirm(account, told) == first == _shopify_ship.find(account, told)
     shipments = side.row("shopify", ident)["shipments"]
     assert {each["tracking"] for each in shipments} == {"SF1"}
     assert sum(line["quantity"] for each in shipments for line in each["lines"]) == sum(
@@ -186,9 +186,9 @@ def test_ships_from_two_locations_with_one_call_each(side: Side) -> None:
     for ident in side.place("shopify", 80):
         order = parse_value(shopify.fetch(side.shopify(), [ident])[0].body)
         if len({each["assignedLocation"]["location"]["id"] for each in order["fulfillmentOrders"]["nodes"]}) > 1:
-            shopify.confirm(side.shopify(), parcel(side, ident, "SF2"))
+            _shopify_ship.confirm(side.shopify(), parcel(side, ident, "SF2"))
             assert len(side.row("shopify", ident)["shipments"]) == 2
-            assert shopify.find(side.shopify(), parcel(side, ident, "SF2")) is not None
+            assert _shopify_ship.find(side.shopify(), parcel(side, ident, "SF2")) is not None
             return
     pytest.fail("the sandbox made no order with two locations")
 
@@ -200,19 +200,19 @@ def test_ships_a_part_and_then_the_rest(side: Side) -> None:
     part = replace(whole, lines=((line, 1),))
     rest = replace(whole, tracking="SF4", lines=((line, units - 1), *whole.lines[1:]))
     account = side.shopify()
-    shopify.confirm(account, part)
-    assert shopify.find(account, rest) is None
-    shopify.confirm(account, rest)
-    assert shopify.find(account, rest) is not None
+    _shopify_ship.confirm(account, part)
+    assert _shopify_ship.find(account, rest) is None
+    _shopify_ship.confirm(account, rest)
+    assert _shopify_ship.find(account, rest) is not None
 
 
 def test_units_that_nobody_can_fulfil_are_refused(side: Side) -> None:
     (ident,) = side.place("shopify")
     told = parcel(side, ident, "SF5")
     account = side.shopify()
-    shopify.confirm(account, told)
+    _shopify_ship.confirm(account, told)
     with pytest.raises(RefusedError, match="not_fulfillable"):
-        shopify.confirm(account, replace(told, tracking="SF6"))
+        _shopify_ship.confirm(account, replace(told, tracking="SF6"))
 
 
 def test_a_lost_answer_is_unknown_and_then_found(side: Side) -> None:
@@ -221,10 +221,10 @@ def test_a_lost_answer_is_unknown_and_then_found(side: Side) -> None:
     account = side.shopify()
     side.fault("shopify", "HubShip", "drop_after_effect")
     with pytest.raises(UnknownOutcomeError):
-        shopify.confirm(account, told)
-    assert shopify.find(account, told) is not None or len(side.row("shopify", ident)["shipments"]) == 1
-    shopify.confirm(account, told)
-    assert shopify.find(account, told) is not None
+        _shopify_ship.confirm(account, told)
+    assert _shopify_ship.find(account, told) is not None or len(side.row("shopify", ident)["shipments"]) == 1
+    _shopify_ship.confirm(account, told)
+    assert _shopify_ship.find(account, told) is not None
 
 
 def test_a_user_error_is_a_refusal() -> None:
@@ -244,14 +244,14 @@ def test_a_user_error_is_a_refusal() -> None:
         new_client() as client,
         pytest.raises(RefusedError, match="not in an open state"),
     ):
-        shopify.confirm(session(settings(base_url=server.url, allow_private=True), client), told)
+        _shopify_ship.confirm(session(settings(base_url=server.url, allow_private=True), client), told)
 
 
 def test_an_order_on_hold_is_not_fulfilled() -> None:
     order = node()
     order["fulfillmentOrders"]["nodes"][0]["status"] = "ON_HOLD"
     with pytest.raises(RefusedError, match="not_fulfillable"):
-        shopify.by_location(order, {"gid://shopify/LineItem/111": 1})
+        _shopify_ship.by_location(order, {"gid://shopify/LineItem/111": 1})
 
 
 def test_carriers_have_shopifys_names_or_our_link() -> None:
@@ -259,10 +259,14 @@ def test_carriers_have_shopifys_names_or_our_link() -> None:
         order_id="1", package_key="p", tracking="T1", carrier="SF", lines=(), whole_order=True, shipped_at=NOW
     )
     link = settings(tracking_url="https://t.example/{tracking}")
-    assert shopify.tracking_info(link, told) == {"number": "T1", "company": "SF Express"}
+    assert _shopify_ship.tracking_info(link, told) == {"number": "T1", "company": "SF Express"}
     other = replace(told, carrier="ZTO")
-    assert shopify.tracking_info(link, other) == {"number": "T1", "company": "中通快递", "url": "https://t.example/T1"}
-    assert shopify.tracking_info(settings(carriers={"ZTO": "ZTO Express"}), other)["company"] == "ZTO Express"
+    assert _shopify_ship.tracking_info(link, other) == {
+        "number": "T1",
+        "company": "中通快递",
+        "url": "https://t.example/T1",
+    }
+    assert _shopify_ship.tracking_info(settings(carriers={"ZTO": "ZTO Express"}), other)["company"] == "ZTO Express"
 
 
 BODY = b'{"id":5678901234567,"admin_graphql_api_id":"gid://shopify/Order/5678901234567","name":"#1001"}'
