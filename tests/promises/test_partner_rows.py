@@ -3,15 +3,16 @@ that would forge a line of a log."""
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import logging
 from typing import Any
 
+import httpx
 import pytest
 from openpyxl import load_workbook
 
-from api import orders as orders_module
 from pipeline.absorb import absorb_all
 from rules.sheets import read_table, write_csv, write_xlsx
 from rules.tables import build_table, read_rules
@@ -23,18 +24,24 @@ FORGED = "ok\r\n2026-11-21 ERROR root: admin signed in\x1b[2J <svg/onload=alert(
 
 
 @pytest.mark.parametrize("path", ["/v1/orders", "/v1/orders:batch"])
-def test_a_retry_after_an_answer_that_was_lost_hears_the_stored_success(
-    house: House, path: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Row 33: it was committed, and the caller heard 500."""
+def test_a_retry_after_an_answer_that_was_lost_hears_the_stored_success(house: House, path: str) -> None:
+    """Row 33: it was committed, and whoever stands between says 500."""
     body: Any = order() if path == "/v1/orders" else {"orders": [order(f"PO-{number}") for number in range(3)]}
 
-    def lost(_: object) -> None:
-        raise ConnectionResetError
+    async def lossy(scope: Any, receive: Any, send: Any) -> None:
+        async def lost(_: Any) -> None:
+            raise ConnectionResetError
 
-    with monkeypatch.context() as patch:
-        patch.setattr(orders_module, "_answer", lost)
-        assert house.post(body, "k", path=path).status_code == 500
+        await house.app(scope, receive, lost)
+
+    async def post() -> None:
+        transport = httpx.ASGITransport(app=lossy)
+        headers = {"Authorization": f"Bearer {house.keys['acme']}", "Idempotency-Key": "k"}
+        async with httpx.AsyncClient(transport=transport, base_url="http://hub", headers=headers) as client:
+            await client.post(path, content=encoded(body))
+
+    with pytest.raises(ConnectionResetError):
+        asyncio.run(post())
     stored = house.orders()
     again = [house.post(body, "k", path=path) for _ in range(3)]
     assert stored == house.orders() == (1 if path == "/v1/orders" else 3)
