@@ -79,7 +79,7 @@ def _absorb(hub: Hub, ids: Sequence[int]) -> int:
     try:
         with hub.write() as tx:
             ws = open_workspace(hub, tx, hub.clock())
-            rows = claim_documents(tx, ids)
+            rows = claim_documents(tx, ids, {row_id: document.row for row_id, document in read.items()})
             absorb_rows(ws, rows, read=read if stamp == ws.directory.stamp else {})
             write_workspace(ws)
             return len(rows)

@@ -325,8 +325,10 @@ def _goes_out(ws: Workspace, dossier: Dossier, since: int, not_before: datetime 
     once."""
     if dossier.private.get("at_once"):
         return since
-    delay = span(timedelta(seconds=ws.hub.settings.delay_seconds))
-    return max(since + delay, 0 if not_before is None else micros(not_before))
+    delay = ws.hub.settings.delay_seconds
+    return max(
+        since + (span(timedelta(seconds=delay)) if delay else 0), 0 if not_before is None else micros(not_before)
+    )
 
 
 def hold_unpushed(ws: Workspace, dossier: Dossier) -> None:

@@ -10,6 +10,7 @@ from domain.facts import Facts
 from domain.order import Order
 
 from .ruleset import PartScene, PartView, Route, Rule, Split
+from .screen import places_to_test
 
 COD = "cod"
 
@@ -21,7 +22,7 @@ def matching(
     if not rules:
         return []
     if steps is None:
-        matched = [rule for rule in rules if rule.test(order, facts)]
+        matched = [rule for place in places_to_test(rules, order, facts) if (rule := rules[place]).test(order, facts)]
     else:
         taken = [(rule, rule.step(order, facts)) for rule in rules]
         steps += [step for _, step in taken]
@@ -107,7 +108,11 @@ class CarrierChoice:
             self._steps = [[] if rule.by_part else [rule.step(self.order, self.facts)] for rule in self.rules]
             self._fixed = [steps[0].matched if steps else None for steps in self._steps]
         else:
-            self._fixed = [None if rule.by_part else rule.test(self.order, self.facts) for rule in self.rules]
+            maybe = frozenset(places_to_test(self.rules, self.order, self.facts))
+            self._fixed = [
+                None if rule.by_part else place in maybe and rule.test(self.order, self.facts)
+                for place, rule in enumerate(self.rules)
+            ]
 
     @property
     def for_any_part(self) -> tuple[str, ...] | None:

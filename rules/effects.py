@@ -14,6 +14,7 @@ from .conditions import REGION, Fault, is_time, read_time
 from .leaves import Given, Lists
 from .regions import is_region
 from .ruleset import PHASES, Condition, Phase, Rate, Route, Routing, Rule, Ruleset, Schedule, Split
+from .screen import need_of
 
 # What `then` may hold in each phase: one of these effects.
 EFFECTS: Mapping[Phase, tuple[str, ...]] = MappingProxyType(
@@ -108,7 +109,8 @@ def build_ruleset(document: Mapping[str, Any], digest: str) -> Ruleset:
 def _build_rule(rule: Mapping[str, Any], lists: Lists, clock: timezone, utc_offset: int) -> Rule:
     enabled = rule.get("enabled", True)
     by_part = enabled and speaks_of_parts(rule["when"])
-    condition = compile_tree(rule["when"], Given(lists, clock, by_part)) if enabled else _OFF
+    given = Given(lists, clock, by_part)
+    condition = compile_tree(rule["when"], given) if enabled else _OFF
     then = rule["then"]
     return Rule(
         id=rule["id"],
@@ -116,6 +118,7 @@ def _build_rule(rule: Mapping[str, Any], lists: Lists, clock: timezone, utc_offs
         test=condition.test,
         step=compile_step(rule["id"], rule["phase"], condition.look),
         by_part=by_part,
+        need=need_of(rule["when"], given) if enabled and not by_part else None,
         hold=_build_hold(rule["id"], then),
         waives=frozenset(_texts(then.get("waive", ()))),
         gifts=tuple((gift["sku"], gift["quantity"]) for gift in then.get("gift", ())),

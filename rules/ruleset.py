@@ -100,17 +100,30 @@ class Schedule:
     utc_offset: int = 480
 
 
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What an order must have for a rule to match: `get` - of the order, the facts, any of its lines, or the consignee's
+    place - gives one of `values` (for a region: codes that cover it)."""
+
+    of: Literal["order", "facts", "line", "region"]
+    field: str
+    get: Callable[[Any], Any]
+    values: frozenset[Any]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
     """One rule and its effect. `test` answers only yes or no, `step` says also why; both agree. Only the effects of its
     phase are set. A rule that is `by_part` is tested for each part, with a PartScene. `merge_minutes` is the waiting window
-    (0: sealed, None: no such effect); `waives` are codes of holds the rule takes back."""
+    (0: sealed, None: no such effect); `waives` are codes of holds the rule takes back. `need` must hold for the rule to
+    match (None: nothing one could look up)."""
 
     id: str
     phase: Phase
     test: Test
     step: Step
     by_part: bool = False
+    need: Need | None = None
     hold: Hold | None = None
     waives: frozenset[str] = frozenset()
     gifts: tuple[tuple[str, int], ...] = ()

@@ -11,6 +11,8 @@ import orjson
 # What JSON has no name for is a fault of ours, as with the standard library, and never quietly written in some form.
 _STRICT = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
 _SORTED = _STRICT | orjson.OPT_SORT_KEYS
+# Before a document that only the standard library writes and reads exactly.
+_EXACT = b" "
 _PLAIN = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
@@ -19,7 +21,7 @@ def pack(value: Any) -> bytes:
     try:
         return orjson.dumps(value, option=_STRICT)
     except TypeError:  # integers of more than 64 bits, keys that are no text, subclasses
-        return _PLAIN(value).encode()
+        return _EXACT + _PLAIN(value).encode()
 
 
 def sorted_text(value: Any) -> str:
@@ -32,7 +34,4 @@ def sorted_text(value: Any) -> str:
 
 def unpack(data: bytes) -> Any:
     """What `pack` wrote. ValueError for anything that is not JSON."""
-    try:
-        return orjson.loads(data)
-    except ValueError:  # integers and floats that only the standard library takes
-        return json.loads(data)
+    return json.loads(data) if data.startswith(_EXACT) else orjson.loads(data)

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, not_, select, tuple_, update
+from sqlalchemy import Connection, Select, delete, func, not_, select, tuple_, update
 
+from .many import among, among_pairs, bind_pairs, bind_values
 from .rows import Row, chunks, insert_rows, rows_of, upsert_rows
 from .rulesets import IN_FORCE
 from .tables import accounts, bundles, listings, partners, warehouses
@@ -93,12 +95,21 @@ def set_warehouse_state(tx: Connection, warehouse_id: int, state: str, reason: s
     )
 
 
+@cache
+def _listings_of(dialect: str) -> Select[Any]:
+    return (
+        select(listings)
+        .where(among_pairs(dialect, listings.c.account_id, listings.c.external_sku))
+        .order_by(listings.c.sku)
+    )
+
+
 def load_listings(tx: Connection, wanted: Iterable[tuple[int, str]]) -> dict[tuple[int, str], list[Row]]:
     """Listings by (account id, source SKU)."""
     found: dict[tuple[int, str], list[Row]] = {}
-    keys = tuple_(listings.c.account_id, listings.c.external_sku)
-    for chunk in chunks(sorted(set(wanted)), 400):
-        for row in rows_of(tx, select(listings).where(keys.in_(chunk)).order_by(listings.c.sku)):
+    query = _listings_of(tx.dialect.name)
+    for chunk in chunks(sorted(set(wanted))):
+        for row in rows_of(tx, query, bind_pairs(tx, chunk)):
             found.setdefault((row["account_id"], row["external_sku"]), []).append(row)
     return found
 
@@ -119,11 +130,16 @@ def delete_other_listings(tx: Connection, account_id: int, rows: Sequence[Row]) 
     return removed
 
 
+@cache
+def _bundles_of(dialect: str) -> Select[Any]:
+    return select(bundles).where(among(dialect, bundles.c.sku)).order_by(bundles.c.version)
+
+
 def load_bundles(tx: Connection, skus: Iterable[str]) -> dict[str, tuple[int, list[list[Any]]]]:
     """The newest version of each bundle: sku → (version, [[sku, quantity], …])."""
     found: dict[str, tuple[int, list[list[Any]]]] = {}
     for chunk in chunks(sorted(set(skus))):
-        for row in rows_of(tx, select(bundles).where(bundles.c.sku.in_(chunk)).order_by(bundles.c.version)):
+        for row in rows_of(tx, _bundles_of(tx.dialect.name), bind_values(tx, chunk)):
             found[row["sku"]] = (row["version"], json.loads(row["components"]))
     return found
 

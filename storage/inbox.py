@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
@@ -21,12 +22,12 @@ from sqlalchemy import (
     bindparam,
     func,
     select,
-    update,
 )
 
 from domain.errors import RetryableError
 
-from .rows import Row, chunks, insert_missing, rows_of
+from .many import among, bind_values
+from .rows import Row, chunks, insert_missing, load_rows, rows_of, update_rows
 from .tables import inbox
 from .vault import Vault
 
@@ -113,16 +114,22 @@ def part_of(row_id: int, parts: int) -> int:
     return (row_id // _MILLISECOND + row_id) % parts
 
 
-def claim_documents(tx: Connection, ids: Sequence[int]) -> list[Row]:
+def claim_documents(tx: Connection, ids: Sequence[int], known: Mapping[int, Row] | None = None) -> list[Row]:
     """Lock these documents for this transaction, oldest first. Left out: what another worker holds, what is not new any
-    more, and what has an older version that is still waiting elsewhere (nothing overtakes within one document)."""
-    rows: list[Row] = []
-    for chunk in chunks(sorted(ids)):
-        query = select(inbox).where(inbox.c.id.in_(chunk), inbox.c.state == "new").order_by(inbox.c.id)
-        rows += rows_of(tx, query.with_for_update(skip_locked=True))
-    held = {row["id"] for row in rows}
+    more, and what has an older version that is still waiting elsewhere (nothing overtakes within one document). `known` are
+    those that were loaded before: of a document nothing changes but how it ended."""
+    query = _claim(tx.dialect.name)
+    held = {row_id for chunk in chunks(sorted(ids)) for row_id in tx.execute(query, bind_values(tx, chunk)).scalars()}
     late = {row_id for chunk in chunks(sorted(held)) for row_id in _behind(tx, chunk, held)}
-    return [row for row in rows if row["id"] not in late]
+    rows = {row_id: row for row_id, row in (known or {}).items() if row_id in held}
+    rows |= {row["id"]: row for row in load_documents(tx, held - late - rows.keys())}
+    return [rows[row_id] for row_id in sorted(held - late)]
+
+
+@cache
+def _claim(dialect: str) -> Select[Any]:
+    query = select(inbox.c.id).where(among(dialect, inbox.c.id), inbox.c.state == "new").order_by(inbox.c.id)
+    return query.with_for_update(skip_locked=True)
 
 
 def claim_new(tx: Connection, rows: Sequence[Row]) -> list[Row]:
@@ -135,9 +142,7 @@ def claim_new(tx: Connection, rows: Sequence[Row]) -> list[Row]:
 
 
 def load_documents(tx: Connection, ids: Iterable[int]) -> list[Row]:
-    return [
-        row for chunk in chunks(sorted(set(ids))) for row in rows_of(tx, select(inbox).where(inbox.c.id.in_(chunk)))
-    ]
+    return list(load_rows(tx, inbox, inbox.c.id, ids))
 
 
 def open_body(vault: Vault, row: Row) -> bytes:
@@ -146,15 +151,7 @@ def open_body(vault: Vault, row: Row) -> bytes:
 
 def settle_documents(tx: Connection, rows: Sequence[Row]) -> None:
     """Write how documents ended: rows of id, state, order_id, error."""
-    if rows:
-        statement = (
-            update(inbox)
-            .where(inbox.c.id == bindparam("b_id"))
-            .values(state=bindparam("b_state"), order_id=bindparam("b_order_id"), error=bindparam("b_error"))
-        )
-        tx.execute(
-            statement, [{f"b_{name}": row[name] for name in ("id", "state", "order_id", "error")} for row in rows]
-        )
+    update_rows(tx, inbox, rows, ("state", "order_id", "error"))
 
 
 def known_versions(tx: Connection, account_id: int, ids: Sequence[str]) -> dict[str, tuple[str, int]]:
@@ -259,6 +256,13 @@ def _present(tx: Connection, ids: Sequence[int]) -> set[int]:
 
 
 def _behind(tx: Connection, ids: Sequence[int], held: set[int]) -> list[int]:
+    pairs = tx.execute(_pairs(tx.dialect.name), bind_values(tx, ids))
+    return [row_id for row_id, older_id in pairs if older_id not in held]
+
+
+@cache
+def _pairs(dialect: str) -> Select[Any]:
+    """Documents and their older versions that wait too."""
     older = inbox.alias()
     same = and_(
         older.c.source_kind == inbox.c.source_kind,
@@ -268,5 +272,4 @@ def _behind(tx: Connection, ids: Sequence[int], held: set[int]) -> list[int]:
         older.c.seq < inbox.c.seq,
         older.c.state == "new",
     )
-    pairs: Any = select(inbox.c.id, older.c.id).join(older, same).where(inbox.c.id.in_(ids))
-    return [row_id for row_id, older_id in tx.execute(pairs) if older_id not in held]
+    return select(inbox.c.id, older.c.id).join(older, same).where(among(dialect, inbox.c.id))

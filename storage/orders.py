@@ -4,10 +4,12 @@ wait for goods."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, literal, or_, select, tuple_
+from sqlalchemy import Connection, Select, and_, bindparam, func, literal, or_, select, tuple_
 
+from .many import among_pairs, bind_pairs
 from .rows import Row, chunks, insert_missing, rows_of
 from .tables import exceptions, fulfilment_lines, fulfilments, order_lines, orders, tombstones
 
@@ -16,11 +18,16 @@ Identity = tuple[int, str]
 
 def find_orders(tx: Connection, identities: Iterable[Identity]) -> list[int]:
     """Ids of the orders that exist of these (account id, external id)."""
-    identity = tuple_(orders.c.account_id, orders.c.external_id)
+    query = _ids_of(tx.dialect.name)
     ids: list[int] = []
-    for chunk in chunks(sorted(set(identities)), 400):
-        ids += tx.execute(select(orders.c.id).where(identity.in_(chunk))).scalars()
+    for chunk in chunks(sorted(set(identities))):
+        ids += tx.execute(query, bind_pairs(tx, chunk)).scalars()
     return ids
+
+
+@cache
+def _ids_of(dialect: str) -> Select[Any]:
+    return select(orders.c.id).where(among_pairs(dialect, orders.c.account_id, orders.c.external_id))
 
 
 def find_finished(tx: Connection, account_id: int, external_ids: Sequence[str]) -> set[str]:
@@ -38,12 +45,17 @@ def find_finished(tx: Connection, account_id: int, external_ids: Sequence[str]) 
 
 def find_tombstones(tx: Connection, identities: Iterable[Identity]) -> set[Identity]:
     """Those of these (account id, external id) that were cancelled before they came."""
-    marks = tuple_(tombstones.c.account_id, tombstones.c.external_id)
+    query = _tombstones_of(tx.dialect.name)
     found: set[Identity] = set()
-    for chunk in chunks(sorted(set(identities)), 400):
-        rows = tx.execute(select(tombstones.c.account_id, tombstones.c.external_id).where(marks.in_(chunk)))
-        found |= {(row[0], row[1]) for row in rows}
+    for chunk in chunks(sorted(set(identities))):
+        found |= {(row[0], row[1]) for row in tx.execute(query, bind_pairs(tx, chunk))}
     return found
+
+
+@cache
+def _tombstones_of(dialect: str) -> Select[Any]:
+    t = tombstones.c
+    return select(t.account_id, t.external_id).where(among_pairs(dialect, t.account_id, t.external_id))
 
 
 def put_tombstone(tx: Connection, row: Row) -> None:
@@ -53,16 +65,22 @@ def put_tombstone(tx: Connection, row: Row) -> None:
 
 def count_buyers(tx: Connection, buyers: Iterable[tuple[int, bytes]], *, since: int) -> dict[tuple[int, bytes], int]:
     """How many orders these buyers (account id, buyer hash) placed after `since` (µs)."""
-    keys = tuple_(orders.c.account_id, orders.c.buyer_hash)
+    query = _placed_by(tx.dialect.name)
     found: dict[tuple[int, bytes], int] = {}
-    for chunk in chunks(sorted(set(buyers)), 400):
-        query = (
-            select(orders.c.account_id, orders.c.buyer_hash, func.count())
-            .where(and_(keys.in_(chunk), orders.c.placed_at > since))
-            .group_by(orders.c.account_id, orders.c.buyer_hash)
-        )
-        found |= {(row[0], bytes(row[1])): row[2] for row in tx.execute(query)}
+    for chunk in chunks(sorted(set(buyers))):
+        rows = tx.execute(query, bind_pairs(tx, chunk) | {"since": since})
+        found |= {(row[0], bytes(row[1])): row[2] for row in rows}
     return found
+
+
+@cache
+def _placed_by(dialect: str) -> Select[Any]:
+    o = orders.c
+    return (
+        select(o.account_id, o.buyer_hash, func.count())
+        .where(among_pairs(dialect, o.account_id, o.buyer_hash), o.placed_at > bindparam("since"))
+        .group_by(o.account_id, o.buyer_hash)
+    )
 
 
 def count_sent(tx: Connection, account_ids: Sequence[int], *, most: int) -> int:

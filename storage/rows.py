@@ -12,6 +12,8 @@ from sqlalchemy import Column, Connection, Dialect, Select, Table, bindparam, de
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.compiler import Compiled, SQLCompiler
 
+from .many import among, bind_values
+
 __all__ = [
     "Row",
     "Table",
@@ -67,14 +69,15 @@ def load_rows(
 ) -> Iterator[Row]:
     """Every row whose `column` is one of `values`, in primary-key order within a chunk; with `lock` nobody else changes
     them until this transaction ends."""
+    query = _found_by(tx.dialect.name, table, column.name, lock)
     for chunk in chunks(sorted(set(values))):
-        yield from rows_of(tx, _found_by(table, column.name, lock), {"values": chunk})
+        yield from rows_of(tx, query, bind_values(tx, chunk))
 
 
 @lru_cache(maxsize=256)
-def _found_by(table: Table, column: str, lock: bool) -> Select[Any]:
+def _found_by(dialect: str, table: Table, column: str, lock: bool) -> Select[Any]:
     """Built once: putting a statement together costs more than running it on a few rows."""
-    found = select(table).where(table.c[column].in_(bindparam("values", expanding=True))).order_by(*table.primary_key)
+    found = select(table).where(among(dialect, table.c[column])).order_by(*table.primary_key)
     return found.with_for_update() if lock else found
 
 

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cache
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, Select, select, update
 
+from .many import among, bind_values
 from .rows import Row, chunks, dialect_insert, insert_missing, rows_of, update_rows
 from .tables import stock, warehouses
 
-# Asked for every batch: built once.
-_OF_SKUS = (
-    select(stock)
-    .where(stock.c.sku.in_(bindparam("skus", expanding=True)))
-    .order_by(stock.c.sku, stock.c.warehouse_id)
-    .with_for_update()
-)
+
+@cache
+def _of_skus(dialect: str) -> Select[Any]:
+    """By both columns of the key: by the SKU alone the whole table would be read."""
+    anywhere = stock.c.warehouse_id.in_(select(warehouses.c.id))
+    found = select(stock).where(anywhere, among(dialect, stock.c.sku))
+    return found.order_by(stock.c.sku, stock.c.warehouse_id).with_for_update()
 
 
 def lock_stock(tx: Connection, skus: Iterable[str]) -> dict[tuple[int, str], Row]:
     """Stock rows of these SKUs, locked in one order everywhere (SKU, warehouse) until the transaction ends."""
     found: dict[tuple[int, str], Row] = {}
     for chunk in chunks(sorted(set(skus))):
-        found |= {(row["warehouse_id"], row["sku"]): row for row in rows_of(tx, _OF_SKUS, {"skus": chunk})}
+        found |= {
+            (row["warehouse_id"], row["sku"]): row
+            for row in rows_of(tx, _of_skus(tx.dialect.name), bind_values(tx, chunk))
+        }
     return found
 
 

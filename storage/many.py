@@ -1,0 +1,52 @@
+"""Conditions on many values at once, bound as one parameter: a list in the text of a statement is written and read anew for
+every batch, which takes longer than finding the rows. SQLite takes the values as a JSON array, PostgreSQL as an array."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import orjson
+from sqlalchemy import Column, ColumnElement, Connection, LargeBinary, any_, bindparam, func, select, tuple_
+from sqlalchemy.dialects.postgresql import ARRAY
+
+_Parameters = dict[str, Any]
+
+
+@lru_cache(maxsize=256)
+def among(dialect: str, column: Column[Any]) -> ColumnElement[bool]:
+    """`column` is one of `values` (see `bind_values`). Not for binary columns."""
+    if dialect == "sqlite":
+        return column.in_(select(func.json_each(bindparam("values")).table_valued("value").c.value))
+    return column == any_(bindparam("values", type_=ARRAY(column.type)))
+
+
+def bind_values(tx: Connection, values: Sequence[Any]) -> _Parameters:
+    """The parameter of `among`: integers or texts."""
+    return {"values": orjson.dumps(values).decode() if tx.dialect.name == "sqlite" else values}
+
+
+@lru_cache(maxsize=256)
+def among_pairs(dialect: str, first: Column[Any], second: Column[Any]) -> ColumnElement[bool]:
+    """(`first`, `second`) is one of `pairs` (see `bind_pairs`); `second` may be binary."""
+    pair = tuple_(first, second)
+    if dialect == "sqlite":
+        value = func.json_each(bindparam("pairs")).table_valued("value").c.value
+        told = func.json_extract(value, "$[1]")
+        if isinstance(second.type, LargeBinary):
+            told = func.unhex(told)
+        return pair.in_(select(func.json_extract(value, "$[0]"), told))
+    given = func.unnest(
+        bindparam("firsts", type_=ARRAY(first.type)), bindparam("seconds", type_=ARRAY(second.type))
+    ).table_valued("a", "b")
+    given = given.render_derived()
+    return pair.in_(select(given.c.a, given.c.b))
+
+
+def bind_pairs(tx: Connection, pairs: Sequence[tuple[int, str | bytes]]) -> _Parameters:
+    """The parameters of `among_pairs`."""
+    if tx.dialect.name != "sqlite":
+        return {"firsts": [pair[0] for pair in pairs], "seconds": [pair[1] for pair in pairs]}
+    told = [(first, second.hex() if isinstance(second, bytes) else second) for first, second in pairs]
+    return {"pairs": orjson.dumps(told).decode()}
