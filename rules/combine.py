@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from domain.decision import Hold, Merging, TraceStep
 from domain.facts import Facts
 from domain.order import Order
 
-from .ruleset import PartScene, PartView, Route, Rule, Split
+from .ruleset import PartScene, PartView, Route, Rule, Screen, Split
 from .screen import places_to_test
 
 COD = "cod"
+_NO_SCREENS: Mapping[int, Screen] = MappingProxyType({})
 
 
 def matching(
-    rules: Sequence[Rule], order: Order, facts: Facts, steps: list[TraceStep] | None, met: list[str] | None = None
+    rules: Sequence[Rule],
+    order: Order,
+    facts: Facts,
+    steps: list[TraceStep] | None,
+    met: list[str] | None = None,
+    screens: Mapping[int, Screen] = _NO_SCREENS,
 ) -> list[Rule]:
-    """The rules that match, in order, their ids added to `met`; every rule looked at goes to `steps`."""
+    """The rules that match, in order, their ids added to `met`; with `steps` every rule is looked at and goes there, without
+    only those that `screens` let through."""
     if not rules:
         return []
     if steps is None:
-        matched = [rule for place in places_to_test(rules, order, facts) if (rule := rules[place]).test(order, facts)]
+        matched = [
+            rule for place in places_to_test(rules, screens, order, facts) if (rule := rules[place]).test(order, facts)
+        ]
     else:
         taken = [(rule, rule.step(order, facts)) for rule in rules]
         steps += [step for _, step in taken]
@@ -98,6 +108,7 @@ class CarrierChoice:
     order: Order
     facts: Facts
     trace: bool
+    screens: Mapping[int, Screen] = field(default_factory=dict)
     _fixed: list[bool | None] = field(init=False)
     _steps: list[list[TraceStep]] = field(init=False)
     _met: set[int] = field(init=False)
@@ -108,7 +119,7 @@ class CarrierChoice:
             self._steps = [[] if rule.by_part else [rule.step(self.order, self.facts)] for rule in self.rules]
             self._fixed = [steps[0].matched if steps else None for steps in self._steps]
         else:
-            maybe = frozenset(places_to_test(self.rules, self.order, self.facts))
+            maybe = frozenset(places_to_test(self.rules, self.screens, self.order, self.facts))
             self._fixed = [
                 None if rule.by_part else place in maybe and rule.test(self.order, self.facts)
                 for place, rule in enumerate(self.rules)

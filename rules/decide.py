@@ -34,22 +34,23 @@ def decide(order: Order, facts: Facts, ruleset: Ruleset, *, trace: bool = True) 
     steps: list[TraceStep] | None = [] if trace else None
     bare = without_gifts(order)
     met: list[str] = []
+    screens = ruleset.screens
     holds = _holds(bare, facts, ruleset, steps, met)
-    given = matching(ruleset.gifts, bare, facts, steps, met)
+    given = matching(ruleset.gifts, bare, facts, steps, met, screens)
     gifts, short = choose_gifts(given, order, facts, steps) if given or bare is not order else ((), [])
-    merging = combine_merging(matching(ruleset.merges, bare, facts, steps, met), bare)
+    merging = combine_merging(matching(ruleset.merges, bare, facts, steps, met, screens), bare)
     full = add_gifts(order, gifts, facts) if gifts or bare is not order else order
-    split = combine_split(matching(ruleset.splits, full, facts, steps, met))
-    route = combine_route(matching(ruleset.routes, full, facts, steps, met))
-    choice = CarrierChoice(ruleset.carriers, full, facts, trace) if ruleset.carriers else None
+    split = combine_split(matching(ruleset.splits, full, facts, steps, met, screens))
+    route = combine_route(matching(ruleset.routes, full, facts, steps, met, screens))
+    choice = CarrierChoice(ruleset.carriers, full, facts, trace, screens) if ruleset.carriers else None
     plan = plan_parts(full, facts, ruleset.routing, route, split, choice, trace=trace)
     if choice is not None:
         met += choice.matched()
         if steps is not None:
             steps += choice.steps()
-    scheduled = matching(ruleset.schedules, full, facts, steps, met)
+    scheduled = matching(ruleset.schedules, full, facts, steps, met, screens)
     schedules = [rule.schedule for rule in scheduled if rule.schedule is not None]
-    tags = [tag for rule in matching(ruleset.tags, full, facts, steps, met) for tag in rule.tags]
+    tags = [tag for rule in matching(ruleset.tags, full, facts, steps, met, screens) for tag in rule.tags]
     holds += short
     if plan.failure:
         holds.append(Hold(NO_WAREHOUSE, "routing", plan.failure))
@@ -67,8 +68,9 @@ def decide(order: Order, facts: Facts, ruleset: Ruleset, *, trace: bool = True) 
 
 
 def _holds(order: Order, facts: Facts, ruleset: Ruleset, steps: list[TraceStep] | None, met: list[str]) -> list[Hold]:
-    holds = [rule.hold for rule in matching(ruleset.holds, order, facts, steps, met) if rule.hold is not None]
-    approvals = matching(ruleset.approvals, order, facts, steps, met)
+    screens = ruleset.screens
+    holds = [rule.hold for rule in matching(ruleset.holds, order, facts, steps, met, screens) if rule.hold is not None]
+    approvals = matching(ruleset.approvals, order, facts, steps, met, screens)
     if not holds and not approvals:
         return holds
     waivers = [(code, rule.id) for rule in approvals for code in sorted(rule.waives)]

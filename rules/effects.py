@@ -14,7 +14,7 @@ from .conditions import REGION, Fault, is_time, read_time
 from .leaves import Given, Lists
 from .regions import is_region
 from .ruleset import PHASES, Condition, Phase, Rate, Route, Routing, Rule, Ruleset, Schedule, Split
-from .screen import need_of
+from .screen import build_screens, need_of
 
 # What `then` may hold in each phase: one of these effects.
 EFFECTS: Mapping[Phase, tuple[str, ...]] = MappingProxyType(
@@ -89,18 +89,20 @@ def build_ruleset(document: Mapping[str, Any], digest: str) -> Ruleset:
     rules: dict[Phase, list[Rule]] = {phase: [] for phase in PHASES}
     for rule in document["rules"]:
         rules[rule["phase"]].append(_build_rule(rule, lists, clock, routing.utc_offset))
+    phases = {phase: tuple(found) for phase, found in rules.items()}
     return Ruleset(
         version=document["version"],
         digest=digest,
-        holds=tuple(rules["hold"]),
-        approvals=tuple(rules["approve"]),
-        gifts=tuple(rules["gift"]),
-        merges=tuple(rules["merge"]),
-        splits=tuple(rules["split"]),
-        routes=tuple(rules["route"]),
-        carriers=tuple(rules["carrier"]),
-        schedules=tuple(rules["schedule"]),
-        tags=tuple(rules["tag"]),
+        holds=phases["hold"],
+        approvals=phases["approve"],
+        gifts=phases["gift"],
+        merges=phases["merge"],
+        splits=phases["split"],
+        routes=phases["route"],
+        carriers=phases["carrier"],
+        schedules=phases["schedule"],
+        tags=phases["tag"],
+        screens=build_screens(phases.values()),
         gift_skus=frozenset(sku for rule in rules["gift"] for sku, _ in rule.gifts),
         routing=routing,
     )

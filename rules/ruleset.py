@@ -136,6 +136,18 @@ class Rule:
     tags: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """The rules of one phase filed by what they need (screen.py): `always` are the places of those that need nothing one
+    could look up; a table has what is looked at, how it is found, and places by value."""
+
+    rules: tuple[Rule, ...]
+    always: tuple[int, ...]
+    tables: tuple[
+        tuple[Literal["order", "facts", "line", "region"], Callable[[Any], Any], Mapping[Any, tuple[int, ...]]], ...
+    ]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Routing:
     """How warehouses and carriers are chosen when no rule says so. `max_parts` limits the fulfilments of one order;
@@ -157,7 +169,7 @@ class Routing:
 class Ruleset:
     """A compiled ruleset. `digest` is the SHA-256 of its canonical JSON: two texts under one `version` do not pass for
     one another. Rules keep the order of the document within their phase. `gift_skus` is everything gifts can add: what
-    stock and goods must be known of besides the orders' own."""
+    stock and goods must be known of besides the orders' own. `screens` find the rules worth testing."""
 
     version: str
     digest: str
@@ -172,3 +184,4 @@ class Ruleset:
     tags: tuple[Rule, ...] = ()
     gift_skus: frozenset[str] = frozenset()
     routing: Routing = field(default_factory=Routing)
+    screens: Mapping[int, Screen] = field(default_factory=dict, compare=False, repr=False)

@@ -6,35 +6,25 @@ order's own values are tested. A need is necessary, never sufficient: every rule
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from domain.facts import Facts
 from domain.order import Order
 
 from .conditions import read_value
-from .fields import FIELDS
+from .fields import FIELDS, Kind
 from .leaves import Given
 from .regions import build_cover, country_of
-from .ruleset import Need, Rule
+from .ruleset import Need, Rule, Screen
 
 _TEXT = frozenset({"eq", "in", "in_list"})
 _REGION = _TEXT | {"starts_with"}
 _FEW = 3  # so few are tested sooner than looked up
-_MOST = 1024
+_MOST = 20_000  # values filed for one phase: a hostile ruleset names millions
 
 _Of = Literal["order", "facts", "line", "region"]
 _Get = Callable[[Any], Any]
-_Table = tuple[_Of, _Get, dict[Any, tuple[int, ...]]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Screen:
-    """`always` are the places of rules that need nothing one could look up; the others are filed in `tables`."""
-
-    always: tuple[int, ...]
-    tables: tuple[_Table, ...]
 
 
 def need_of(tree: Mapping[str, Any], given: Given) -> Need | None:
@@ -56,23 +46,23 @@ def _need_of_leaf(leaf: Mapping[str, Any], given: Given) -> Need | None:
     if field.joint or field.scope not in {"order", "facts", "line"}:
         return None
     if (field.kind == "text" and op in _TEXT) or (field.kind == "yesno" and op == "eq"):
-        return Need(field.scope, field.name, field.get, frozenset(_values(field.kind, op, value, given)))
+        return Need(field.scope, field.name, field.get, _values(field.kind, op, value, given))
     if field.kind == "region" and op in _REGION:
         return Need("region", field.name, field.get, build_cover(_values(field.kind, op, value, given)))
     return None
 
 
-def _values(kind: Any, op: str, value: Any, given: Given) -> Sequence[Any]:
+def _values(kind: Kind, op: str, value: Any, given: Given) -> frozenset[Any]:
     if op == "in_list":
-        return tuple(given.lists[value])
-    return [read_value(kind, each) for each in (value if isinstance(value, list) else [value])]
+        return given.lists[value]
+    return frozenset([read_value(kind, each) for each in (value if isinstance(value, list) else [value])])
 
 
-def places_to_test(rules: Sequence[Rule], order: Order, facts: Facts) -> Sequence[int]:
-    """The places of the rules that could match, in order."""
-    if len(rules) <= _FEW:
+def places_to_test(rules: Sequence[Rule], screens: Mapping[int, Screen], order: Order, facts: Facts) -> Sequence[int]:
+    """The places of the rules that could match, in order; all of them where nothing was filed for exactly these rules."""
+    screen = screens.get(id(rules))
+    if screen is None or screen.rules is not rules:
         return range(len(rules))
-    screen = _screen(rules)
     found = set(screen.always)
     for of, get, filed in screen.tables:
         for key in _keys(of, get, order, facts):
@@ -93,30 +83,25 @@ def _keys(of: _Of, get: _Get, order: Order, facts: Facts) -> Sequence[Any]:
     return (country_of(seen), seen.region, seen.region[:2], seen.region[:4])
 
 
-_KNOWN: dict[int, tuple[Sequence[Rule], _Screen]] = {}
+def build_screens(phases: Iterable[tuple[Rule, ...]]) -> dict[int, Screen]:
+    """What `places_to_test` looks into, by the identity of each phase's rules."""
+    return {id(rules): _build(rules) for rules in phases if len(rules) > _FEW}
 
 
-def _screen(rules: Sequence[Rule]) -> _Screen:
-    known = _KNOWN.get(id(rules))  # by identity, kept alive with it: a rule has no hash of its own
-    if known is None:
-        if len(_KNOWN) >= _MOST:
-            _KNOWN.clear()
-        known = _KNOWN[id(rules)] = rules, _build(rules)
-    return known[1]
-
-
-def _build(rules: Sequence[Rule]) -> _Screen:
+def _build(rules: tuple[Rule, ...]) -> Screen:
     always: list[int] = []
     filed: dict[tuple[_Of, str], tuple[_Get, dict[Any, list[int]]]] = {}
+    left = _MOST
     for place, rule in enumerate(rules):
         need = rule.need
-        if need is None:
+        if need is None or len(need.values) > left:
             always.append(place)
             continue
+        left -= len(need.values)
         _, table = filed.setdefault((need.of, need.field), (need.get, {}))
         for value in need.values:
             table.setdefault(value, []).append(place)
     tables = tuple(
         (of, get, {value: tuple(places) for value, places in table.items()}) for (of, _), (get, table) in filed.items()
     )
-    return _Screen(tuple(always), tables)
+    return Screen(rules, tuple(always), tables)
