@@ -71,11 +71,12 @@ def compile_field(source: Field, name: str, type_name: str = "") -> Getter:
     find, reader, code = _finder(source.path, name), source.read, _MISSING_CODES.get(name)
     keys = tuple(source.path.split(".")) if isinstance(source.path, str) else ()
     if isinstance(reader, Contextual):
-        return _quick_text(keys, reader.of_text, _contextual(find, reader, source.default, code or reader.code, shown))
+        slow = _contextual(find, reader, source.default, code or reader.code, shown)
+        return _quick(keys, reader.of_text, source.default, slow)
     if code is None and reader in (as_quantity, as_quantity_decimal):
         code = "qty"
     plain = _plain(find, reader, source.default, code or "missing", shown)
-    return _quick_text(keys, _OF_TEXT.get(reader), plain)
+    return _quick(keys, _OF_TEXT.get(reader), source.default, plain)
 
 
 def _as_it_is(text: str, _: Context) -> str:
@@ -90,31 +91,39 @@ def _stripped(text: str, _: Context) -> str:
 _OF_TEXT: Final[Mapping[Any, Callable[[str, Context], Any]]] = {as_text: _as_it_is, as_trimmed: _stripped}
 
 
-def _quick_text(keys: tuple[str, ...], read: Callable[[str, Context], Any] | None, otherwise: Getter) -> Getter:
-    """The commonest fields of all - a text under one key or two - without further calls. Errors are told by `otherwise`,
-    which reads the same again and knows the place."""
-    if read is None or not 1 <= len(keys) <= 2:
+def _quick(
+    keys: tuple[str, ...], read: Callable[[str, Context], Any] | None, default: Any, otherwise: Getter
+) -> Getter:
+    """The commonest fields of all - under one key or two, a text or nothing - without further calls. Errors are told by
+    `otherwise`, which reads the same again and knows the place."""
+    if not 1 <= len(keys) <= 2:
         return otherwise
     first, second = keys[0], keys[-1]
 
+    known, has_default = read is not None, default is not REQUIRED
+    quick: Any = read
+
     def get_one(record: Any, context: Context) -> Any:
         value = record.get(first)
-        if type(value) is str and value:
+        if value is None and has_default:
+            return default
+        if known and type(value) is str and value:
             try:
-                return read(value, context)
+                return quick(value, context)
             except MappingError:
                 pass
         return otherwise(record, context)
 
     def get_two(record: Any, context: Context) -> Any:
         inner = record.get(first)
-        if type(inner) is dict:
-            value = inner.get(second)
-            if type(value) is str and value:
-                try:
-                    return read(value, context)
-                except MappingError:
-                    pass
+        value = inner.get(second) if type(inner) is dict else inner
+        if value is None and has_default:
+            return default
+        if known and type(value) is str and value and inner is not value:
+            try:
+                return quick(value, context)
+            except MappingError:
+                pass
         return otherwise(record, context)
 
     return get_one if len(keys) == 1 else get_two
