@@ -53,16 +53,21 @@ class _Shape:
     made: type
     names: tuple[str, ...]
     get: Callable[[Any], tuple[Any, ...]]
-    rows: tuple[tuple[str, Any, Convert | None], ...]
+    defaults: tuple[Any, ...]
+    writes: tuple[tuple[str, Convert], ...]
     reads: Mapping[str, Convert | None]
     fill: Mapping[str, Any]
 
     def pack(self, value: Any) -> Json:
-        return {
-            name: seen if write is None else write(seen)
-            for seen, (name, default, write) in zip(self.get(value), self.rows, strict=True)
+        packed = {
+            name: seen
+            for name, seen, default in zip(self.names, self.get(value), self.defaults, strict=True)
             if seen is not default and seen != default
         }
+        for name, write in self.writes:
+            if name in packed:
+                packed[name] = write(packed[name])
+        return packed
 
     def unpack(self, packed: Mapping[str, Any], **more: Any) -> Any:
         given = dict(self.fill)
@@ -86,7 +91,8 @@ def _shape(made: type, also_out: frozenset[str] = frozenset()) -> _Shape:
         made=made,
         names=names,
         get=get,
-        rows=tuple((each.name, _default(each), converters[each.name][0]) for each in kept),
+        defaults=tuple(_default(each) for each in kept),
+        writes=tuple((name, write) for name, (write, _) in converters.items() if write is not None),
         reads={name: read for name, (_, read) in converters.items()},
         fill=dict(out),
     )
