@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, not_, select, tuple_, update
+from sqlalchemy import Connection, bindparam, delete, func, not_, select, tuple_, update
 
 from .rows import Row, chunks, insert_rows, rows_of, upsert_rows
 from .rulesets import IN_FORCE
@@ -21,6 +21,14 @@ _STAMP = select(
     *(select(func.coalesce(func.sum(time % 2_147_483_647), 0)).scalar_subquery() for time in _NEWEST),
     func.coalesce(IN_FORCE.scalar_subquery(), 0),
 )
+
+# The same for what every batch of orders asks.
+_LISTINGS = (
+    select(listings)
+    .where(tuple_(listings.c.account_id, listings.c.external_sku).in_(bindparam("keys", expanding=True)))
+    .order_by(listings.c.sku)
+)
+_BUNDLES = select(bundles).where(bundles.c.sku.in_(bindparam("skus", expanding=True))).order_by(bundles.c.version)
 
 ACCOUNT_SETTINGS = "accounts.settings"
 WAREHOUSE_SETTINGS = "warehouses.settings"
@@ -96,9 +104,8 @@ def set_warehouse_state(tx: Connection, warehouse_id: int, state: str, reason: s
 def load_listings(tx: Connection, wanted: Iterable[tuple[int, str]]) -> dict[tuple[int, str], list[Row]]:
     """Listings by (account id, source SKU)."""
     found: dict[tuple[int, str], list[Row]] = {}
-    keys = tuple_(listings.c.account_id, listings.c.external_sku)
     for chunk in chunks(sorted(set(wanted)), 400):
-        for row in rows_of(tx, select(listings).where(keys.in_(chunk)).order_by(listings.c.sku)):
+        for row in rows_of(tx, _LISTINGS, {"keys": chunk}):
             found.setdefault((row["account_id"], row["external_sku"]), []).append(row)
     return found
 
@@ -123,7 +130,7 @@ def load_bundles(tx: Connection, skus: Iterable[str]) -> dict[str, tuple[int, li
     """The newest version of each bundle: sku → (version, [[sku, quantity], …])."""
     found: dict[str, tuple[int, list[list[Any]]]] = {}
     for chunk in chunks(sorted(set(skus))):
-        for row in rows_of(tx, select(bundles).where(bundles.c.sku.in_(chunk)).order_by(bundles.c.version)):
+        for row in rows_of(tx, _BUNDLES, {"skus": chunk}):
             found[row["sku"]] = (row["version"], json.loads(row["components"]))
     return found
 

@@ -21,12 +21,11 @@ from sqlalchemy import (
     bindparam,
     func,
     select,
-    update,
 )
 
 from domain.errors import RetryableError
 
-from .rows import Row, chunks, insert_missing, rows_of
+from .rows import Row, chunks, insert_missing, rows_of, update_rows
 from .tables import inbox
 from .vault import Vault
 
@@ -146,15 +145,7 @@ def open_body(vault: Vault, row: Row) -> bytes:
 
 def settle_documents(tx: Connection, rows: Sequence[Row]) -> None:
     """Write how documents ended: rows of id, state, order_id, error."""
-    if rows:
-        statement = (
-            update(inbox)
-            .where(inbox.c.id == bindparam("b_id"))
-            .values(state=bindparam("b_state"), order_id=bindparam("b_order_id"), error=bindparam("b_error"))
-        )
-        tx.execute(
-            statement, [{f"b_{name}": row[name] for name in ("id", "state", "order_id", "error")} for row in rows]
-        )
+    update_rows(tx, inbox, rows, ("state", "order_id", "error"))
 
 
 def known_versions(tx: Connection, account_id: int, ids: Sequence[str]) -> dict[str, tuple[str, int]]:

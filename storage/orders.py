@@ -6,20 +6,31 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, literal, or_, select, tuple_
+from sqlalchemy import BindParameter, Connection, and_, bindparam, func, literal, or_, select, tuple_
 
 from .rows import Row, chunks, insert_missing, rows_of
 from .tables import exceptions, fulfilment_lines, fulfilments, order_lines, orders, tombstones
 
 Identity = tuple[int, str]
 
+# Asked for every batch: built once, because putting a statement together costs more than running it on a few rows.
+_KEYS: BindParameter[Any] = bindparam("keys", expanding=True)
+_FOUND = select(orders.c.id).where(tuple_(orders.c.account_id, orders.c.external_id).in_(_KEYS))
+_MARKED = select(tombstones.c.account_id, tombstones.c.external_id).where(
+    tuple_(tombstones.c.account_id, tombstones.c.external_id).in_(_KEYS)
+)
+_BUYERS = (
+    select(orders.c.account_id, orders.c.buyer_hash, func.count())
+    .where(and_(tuple_(orders.c.account_id, orders.c.buyer_hash).in_(_KEYS), orders.c.placed_at > bindparam("since")))
+    .group_by(orders.c.account_id, orders.c.buyer_hash)
+)
+
 
 def find_orders(tx: Connection, identities: Iterable[Identity]) -> list[int]:
     """Ids of the orders that exist of these (account id, external id)."""
-    identity = tuple_(orders.c.account_id, orders.c.external_id)
     ids: list[int] = []
     for chunk in chunks(sorted(set(identities)), 400):
-        ids += tx.execute(select(orders.c.id).where(identity.in_(chunk))).scalars()
+        ids += tx.execute(_FOUND, {"keys": chunk}).scalars()
     return ids
 
 
@@ -38,11 +49,9 @@ def find_finished(tx: Connection, account_id: int, external_ids: Sequence[str]) 
 
 def find_tombstones(tx: Connection, identities: Iterable[Identity]) -> set[Identity]:
     """Those of these (account id, external id) that were cancelled before they came."""
-    marks = tuple_(tombstones.c.account_id, tombstones.c.external_id)
     found: set[Identity] = set()
     for chunk in chunks(sorted(set(identities)), 400):
-        rows = tx.execute(select(tombstones.c.account_id, tombstones.c.external_id).where(marks.in_(chunk)))
-        found |= {(row[0], row[1]) for row in rows}
+        found |= {(row[0], row[1]) for row in tx.execute(_MARKED, {"keys": chunk})}
     return found
 
 
@@ -53,15 +62,10 @@ def put_tombstone(tx: Connection, row: Row) -> None:
 
 def count_buyers(tx: Connection, buyers: Iterable[tuple[int, bytes]], *, since: int) -> dict[tuple[int, bytes], int]:
     """How many orders these buyers (account id, buyer hash) placed after `since` (µs)."""
-    keys = tuple_(orders.c.account_id, orders.c.buyer_hash)
     found: dict[tuple[int, bytes], int] = {}
     for chunk in chunks(sorted(set(buyers)), 400):
-        query = (
-            select(orders.c.account_id, orders.c.buyer_hash, func.count())
-            .where(and_(keys.in_(chunk), orders.c.placed_at > since))
-            .group_by(orders.c.account_id, orders.c.buyer_hash)
-        )
-        found |= {(row[0], bytes(row[1])): row[2] for row in tx.execute(query)}
+        rows = tx.execute(_BUYERS, {"keys": chunk, "since": since})
+        found |= {(row[0], bytes(row[1])): row[2] for row in rows}
     return found
 
 
