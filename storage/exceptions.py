@@ -28,8 +28,9 @@ def point_exceptions(tx: Connection, rows: Iterable[Row]) -> None:
 def load_open_subjects(tx: Connection, subjects: Iterable[str]) -> list[Row]:
     """Full rows of what is not resolved about these subjects."""
     x, wanted = exceptions, sorted(subjects)
-    query = select(x).where(x.c.subject.in_(wanted), x.c.state != "resolved")
-    return rows_of(tx, query) if wanted else []
+    if not wanted:
+        return []
+    return rows_of(tx, select(x).where(x.c.subject.in_(wanted), x.c.state != "resolved"))
 
 
 def list_curable_orders(tx: Connection, codes: Iterable[str], *, account_id: int | None, limit: int) -> list[int]:
