@@ -38,16 +38,16 @@ def create_app(hub: Hub, *, docs: bool = True, slow_after: float = SLOW_AFTER_S)
     app = FastAPIOffline(**told) if docs else FastAPI(**told, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.hub, app.state.intake, app.state.figures = hub, intake, counters
     add_handlers(app)
-    hot = orders.posting_routes(hub, intake)
+    hot = [*orders.posting_routes(hub, intake), *inbound.calling_routes(hub)]
     app.router.routes.extend(hot)
-    for room in (orders, exceptions, supply, inbound, figures):
+    for room in (orders, exceptions, supply, figures):
         app.include_router(room.router)
     guard = partial(
         Guard, count=counters.count, templates={route.endpoint: route.path for route in hot}, slow_after=slow_after
     )
     app.add_middleware(guard)
     build = app.build_middleware_stack
-    # What a framework does around every request costs more than taking an order: posts meet only the guard.
+    # What a framework does around every request costs more than taking an order: posts and callbacks meet only the guard.
     app.build_middleware_stack = lambda: Shortcut(build(), {route.path: guard(route.app) for route in hot})  # type: ignore[method-assign]
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]
     return app

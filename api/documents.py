@@ -167,6 +167,20 @@ def _post(name: str, summary: str, schema: dict[str, Any], answers: dict[str, An
     }
 
 
+def _called(name: str, summary: str, parameter: str, answers: dict[str, Any]) -> dict[str, Any]:
+    told = {str(status): entry for status, entry in problems().items()}
+    return {
+        "post": {
+            "operationId": name,
+            "summary": summary,
+            "tags": ["inbound"],
+            "parameters": [{"name": parameter, "in": "path", "required": True, "schema": _TEXT}],
+            "requestBody": {"required": True, "content": {"*/*": {"schema": {}}}},
+            "responses": answers | told,
+        }
+    }
+
+
 def _answer(what: str, schema: dict[str, Any]) -> dict[str, Any]:
     header = {"description": "true: this is the stored answer of an earlier post", "schema": _TEXT}
     content = {"application/json": {"schema": schema}}
@@ -175,7 +189,7 @@ def _answer(what: str, schema: dict[str, Any]) -> dict[str, Any]:
 
 RECEIPT = _ref("Receipt")
 _RESULT = _object({"status": {"type": "integer"}, "order": RECEIPT, "problem": _ref("Problem")}, ("status",))
-# The two hot routes are plain Starlette: nothing looks at a body twice. So they are written down here by hand.
+# The hot routes are plain Starlette: nothing looks at a body twice. So they are written down here by hand.
 PATHS: dict[str, Any] = {
     "/v1/orders": _post(
         "post_order",
@@ -204,6 +218,18 @@ PATHS: dict[str, Any] = {
                 ),
             )
         },
+    ),
+    "/callbacks/{warehouse}": _called(
+        "post_callback",
+        "Shipping news from a warehouse, answered in its own format.",
+        "warehouse",
+        {"200": {"description": "In the warehouse's own format, also for what is refused", "content": {"*/*": {}}}},
+    ),
+    "/webhooks/{account}": _called(
+        "post_webhook",
+        "A channel's hint that something changed. A delivery that came before is answered like the first.",
+        "account",
+        {"204": {"description": "Stored"}},
     ),
 }
 REASON = _object({"reason": {"type": "string", "maxLength": 1000}})

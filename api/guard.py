@@ -180,13 +180,22 @@ def _headers(path: str) -> tuple[tuple[bytes, bytes], ...]:
 
 
 class Shortcut:
-    """ASGI application: POST to one of the `hot` paths goes there, everything else to the `rest`."""
+    """ASGI application: POST to one of the `hot` paths goes there, everything else to the `rest`. A hot path may end in one name
+    in braces, which stands for any one name."""
 
     def __init__(self, rest: ASGIApp, hot: Mapping[str, ASGIApp]) -> None:
-        self._rest, self._hot = rest, hot
+        self._rest = rest
+        self._exact = {path: app for path, app in hot.items() if "{" not in path}
+        self._named = {path.partition("{")[0]: app for path, app in hot.items() if "{" in path}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        app = self._hot.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
+        app = None
+        if scope["type"] == "http" and scope["method"] == "POST":
+            path: str = scope["path"]
+            app = self._exact.get(path)
+            if app is None:
+                parent, slash, name = path.rpartition("/")
+                app = self._named.get(parent + slash) if name else None
         await (app or self._rest)(scope, receive, send)
 
 

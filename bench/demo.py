@@ -77,7 +77,7 @@ def run_demo(
     outside. `cpu_ms_per_order` is what each process used between the same two moments."""
     with contextlib.ExitStack() as stack:
         place = folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hub-demo-")))
-        box = stack.enter_context(start_sandbox(seed=seed, faults=faults, mix=mix, tempo=tempo))
+        box = stack.enter_context(start_sandbox(seed=seed, faults=faults, mix=mix, tempo=tempo, news_batch=20))
         hub = open_hub(demo_settings(place, database))
         stack.callback(close_hub, hub)
         configure(hub, box)

@@ -7,6 +7,7 @@ quantities of an intermediate confirm are that message's own (M for delivery ord
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
@@ -47,6 +48,7 @@ PROCESSES: Mapping[str, str] = {
     "REJECT": "rejected",
 }
 _MAX_UNITS = 1_000_000
+_ORDER = re.compile(rb"<order>.*?</order>", re.DOTALL)
 
 
 def read_news(body: bytes) -> tuple[ShippingNews, ...]:
@@ -65,6 +67,21 @@ def read_news(body: bytes) -> tuple[ShippingNews, ...]:
     if root.tag == "response":
         return ()
     raise MappingError("unknown_message", f"no deliveryOrder, orders or process in <{root.tag}>"[:100])
+
+
+def cut_news(body: bytes) -> list[tuple[bytes, tuple[ShippingNews, ...]]]:
+    """A batch confirm as one document for each order, in its exact bytes, with its events; any other message as it is. Errors as
+    `read_news`."""
+    whole = read_news(body)
+    cut = _ORDER.findall(body) if len(whole) > 1 else []
+    if len(cut) == len(whole):
+        try:
+            pieces = [(piece, read_news(piece)) for piece in cut]
+        except MappingError:
+            pieces = []  # what looked like an order was something else
+        if tuple(news for _, each in pieces for news in each) == whole:
+            return pieces
+    return [(body, whole)]
 
 
 def _text(element: Element, path: str) -> str:

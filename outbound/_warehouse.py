@@ -114,11 +114,13 @@ class StockLevel:
 class Callback:
     """What the warehouse sends us. `verify(headers, query, body, settings, now)` raises RefusedError on a bad signature;
     `news` reads one body into a list of events; `reply(error)` is the exact answer it expects (None = success): status,
-    content type, body."""
+    content type, body. `pieces` cuts a message about several orders into one for each, in the bytes as sent, each with its
+    events."""
 
     verify: Callable[[Mapping[str, str], Mapping[str, str], bytes, Any, datetime], None]
     news: Callable[[bytes], tuple[ShippingNews, ...]]
     reply: Callable[[Exception | None], tuple[int, str, bytes]]
+    pieces: Callable[[bytes], Sequence[tuple[bytes, tuple[ShippingNews, ...]]]] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

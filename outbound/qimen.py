@@ -18,7 +18,7 @@ from wire.client import Reply
 from wire.safe_xml import build, parse, to_value
 from wire.signing import qimen_sign, qimen_verify, same
 
-from ._qimen_news import read_news, stock_rows
+from ._qimen_news import cut_news, read_news, stock_rows
 from ._qimen_order import (
     STOCK_CHUNK,
     QimenSettings,
@@ -331,7 +331,7 @@ WAREHOUSE = Warehouse(
     news=news,
     read_news=read_news,
     stock=stock,
-    callback=Callback(verify=verify, news=read_news, reply=reply),
+    callback=Callback(verify=verify, news=read_news, reply=reply, pieces=cut_news),
     budget=budget,
     accepts_tokens=True,
     send_many=send_many,

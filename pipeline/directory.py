@@ -138,11 +138,16 @@ def read_directory(hub: Hub, tx: Connection) -> Directory:
     return known
 
 
+def is_recent(hub: Hub) -> bool:
+    """Whether `recent_directory` needs nothing of the database now."""
+    known = hub.memory.get("directory")
+    return isinstance(known, Directory) and time.monotonic() - hub.memory.get("directory_checked", 0.0) < _RECENT
+
+
 def recent_directory(hub: Hub) -> Directory:
     """The configuration as it was at most a second ago: for what arrives from outside many times a second."""
-    checked = hub.memory.get("directory_checked", 0.0)
     known = hub.memory.get("directory")
-    if isinstance(known, Directory) and time.monotonic() - checked < _RECENT:
+    if is_recent(hub) and isinstance(known, Directory):
         return known
     with hub.read() as tx:
         known = read_directory(hub, tx)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -13,6 +14,7 @@ from sqlalchemy import Connection
 
 from connectors._channel import Webhook
 from domain.errors import HubError, MappingError, RefusedError
+from domain.order import ShippingNews
 from outbound._warehouse import Callback
 from storage.cursors import set_due
 from storage.deliveries import put_deliveries
@@ -20,28 +22,44 @@ from storage.hints import put_hints
 from storage.inbox import Arrival, put_arrivals
 
 from .bootstrap import Hub
-from .directory import Account, Target, read_directory, recent_directory
+from .directory import Account, Target, is_recent, read_directory, recent_directory
 from .gather import Gather
 from .lanes import absorb_jobs, pull_job
 from .posts import read_document
 from .sessions import channel_session, warehouse_session
 from .trouble import read_trouble
-from .watch import take_callback, warehouse_of
+from .watch import GATHER, take_callback, warehouse_of
 
 _REMEMBERED = 7 * 86_400 * 1_000_000
 _LONGEST_ID = 200
 _HINT_GAP = 1_000_000  # µs
 _MOST_HINTS = 100
 
+LONGEST_WAIT = 60.0  # seconds for a commit
+
 Answer = tuple[int, str, bytes]
+_TAKEN: Answer = (204, "", b"")
 
 
-def answer_callback(
-    hub: Hub, warehouse: str, query: Mapping[str, str], headers: Mapping[str, str], body: bytes
-) -> Answer:
-    """Check, store and answer one callback, in the warehouse's own format (status, content type, body). Header names are
-    lower-case. RefusedError `unauthenticated` when there is no such warehouse or it sends no callbacks; what the
-    database raises, so that a callback that could not be stored is never answered with success."""
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What came in and is on its way into the database: `stored` is done after the commits, and `answer` may be given only then.
+    What the database raises is raised by `stored`, so that what could not be stored is never answered with success."""
+
+    stored: tuple[Future[bool], ...]
+    answer: Answer
+
+    def wait(self) -> Answer:
+        """The answer, after the commits."""
+        for each in self.stored:
+            each.result(timeout=LONGEST_WAIT)
+        return self.answer
+
+
+def take_call(hub: Hub, warehouse: str, query: Mapping[str, str], headers: Mapping[str, str], body: bytes) -> Received:
+    """Check one callback, hand it on to be stored, and say how to answer it in the warehouse's own format (status, content type,
+    body). Header names are lower-case. RefusedError `unauthenticated` when there is no such warehouse or it sends no
+    callbacks."""
     try:
         target = warehouse_of(hub, warehouse)
     except RefusedError:
@@ -52,21 +70,32 @@ def answer_callback(
     try:
         _verify_callback(hub, target, callback, query, headers, body)
     except HubError as error:
-        return callback.reply(error)
+        return Received((), callback.reply(error))
     try:
-        event_id = _event_id(callback, body)
+        pieces = [(_event_id(news, piece), piece) for piece, news in _pieces(callback, body)]
     except MappingError as error:
         # Signed by the warehouse and still no news: kept for a person, and the warehouse hears that it failed.
-        take_callback(hub, target, f"unreadable-{_digest(body)}", body)
-        return callback.reply(error)
-    take_callback(hub, target, event_id, body)
-    return callback.reply(None)
+        kept = take_callback(hub, target, f"unreadable-{_digest(body)}", body)
+        return Received((kept,), callback.reply(error))
+    stored = tuple(take_callback(hub, target, event_id, piece) for event_id, piece in pieces)
+    return Received(stored, callback.reply(None))
 
 
-def take_webhook(hub: Hub, account: str, headers: Mapping[str, str], body: bytes) -> bool:
-    """Check one webhook delivery and remember what it hints at; the poll then reads those orders at once. What carries its order
-    is stored like a post of the same bytes, and absorbed next. False for a delivery that came before. Header names are
-    lower-case. RefusedError `unauthenticated`, also for an unknown account."""
+def is_prepared(hub: Hub, way: str) -> bool:
+    """Whether a call that comes this way needs nothing of the database before it is stored: one like it was taken before, and the
+    configuration was looked at a moment ago."""
+    return way in hub.memory.get("ways", ()) and is_recent(hub)
+
+
+def prepare(hub: Hub, way: str) -> None:
+    """A call that came this way was taken."""
+    hub.memory.setdefault("ways", set()).add(way)
+
+
+def take_webhook(hub: Hub, account: str, headers: Mapping[str, str], body: bytes) -> Received:
+    """Check one webhook delivery and hand on what it hints at; the poll then reads those orders at once. What carries its order
+    is stored like a post of the same bytes, and absorbed next. `stored` is False for a delivery that came before. Header names
+    are lower-case. RefusedError `unauthenticated`, also for an unknown account."""
     found, webhook = _webhook_of(hub, account)
     try:
         settings = channel_session(hub, found, settled_after=timedelta(0)).settings
@@ -82,7 +111,7 @@ def take_webhook(hub: Hub, account: str, headers: Mapping[str, str], body: bytes
     except MappingError:
         delivery, ids = "", ()
     order = body if webhook.carries else None
-    return _remember(hub, found, delivery or f"body-{_digest(body)}", ids[:_MOST_HINTS], order)
+    return Received((_remember(hub, found, delivery or f"body-{_digest(body)}", ids[:_MOST_HINTS], order),), _TAKEN)
 
 
 def _webhook_of(hub: Hub, account: str) -> tuple[Account, Webhook]:
@@ -106,9 +135,13 @@ def _verify_callback(
         raise RefusedError("illegal_request", "the signature cannot be read") from None
 
 
-def _event_id(callback: Callback, body: bytes) -> str:
+def _pieces(callback: Callback, body: bytes) -> Sequence[tuple[bytes, Sequence[ShippingNews]]]:
+    """What is stored by itself: news of several orders in one message must not share the fate of one of them."""
+    return [(body, callback.news(body))] if callback.pieces is None else callback.pieces(body)
+
+
+def _event_id(news: Sequence[ShippingNews], body: bytes) -> str:
     """What tells one event from another: the warehouse's own id with our code in front, else the bytes themselves."""
-    news = callback.news(body)
     if len(news) == 1 and news[0].event_id:
         told = f"{news[0].reference}:{news[0].event_id}"
         if len(told) <= _LONGEST_ID:
@@ -126,11 +159,13 @@ class _Delivery:
     order: bytes | None = None
 
 
-def _remember(hub: Hub, account: Account, delivery: str, ids: tuple[str, ...], order: bytes | None) -> bool:
+def _remember(hub: Hub, account: Account, delivery: str, ids: tuple[str, ...], order: bytes | None) -> Future[bool]:
     delivery = delivery if len(delivery) <= _LONGEST_ID else f"long-{_digest(delivery.encode())}"
     named = tuple(external_id for external_id in sorted(set(ids)) if external_id and len(external_id) <= _LONGEST_ID)
-    gather: Gather[_Delivery, bool] = hub.memory.setdefault("webhooks", Gather(partial(_store, hub), name="webhooks"))
-    return gather.submit(_Delivery(account.id, delivery, named, order)).result()
+    gather: Gather[_Delivery, bool] | None = hub.memory.get("webhooks")
+    if gather is None:
+        gather = hub.memory.setdefault("webhooks", Gather(partial(_store, hub), name="webhooks", wait=GATHER))
+    return gather.submit(_Delivery(account.id, delivery, named, order))
 
 
 def _store(hub: Hub, told: Sequence[_Delivery]) -> list[bool]:

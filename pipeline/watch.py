@@ -4,7 +4,7 @@ Callbacks may be lost; the question finds what they would have said."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 
 from domain.errors import HubError, RefusedError
@@ -25,6 +25,8 @@ from .supply import replan_stocked
 from .workspace import load_orders, open_workspace, write_workspace
 
 _BATCH = 64
+# Seconds: nobody waits in front of a warehouse's or shop's message, so more of them may share a commit.
+GATHER = 0.02
 
 
 def watch_news(hub: Hub, *, pool: ThreadPoolExecutor, warehouse_id: int | None = None) -> int:
@@ -84,14 +86,15 @@ def _report_absent(hub: Hub, rows: Sequence[Row]) -> None:
         write_workspace(ws)
 
 
-def take_callback(hub: Hub, target: Target, event_id: str, body: bytes) -> bool:
-    """Store one verified callback before it is answered; False when it is the same as the last one of its id. Callbacks that
-    come together share one commit."""
+def take_callback(hub: Hub, target: Target, event_id: str, body: bytes) -> Future[bool]:
+    """Hand on one verified callback, which is answered after it is stored: False when it is the same as the last one of its id.
+    Callbacks that come together share one commit."""
     arrival = Arrival(source_kind="warehouse", source_id=target.id, kind="shipment", external_id=event_id, body=body)
-    gather = hub.memory.get("callbacks")
+    gather: Gather[Arrival, bool] | None = hub.memory.get("callbacks")
     if gather is None:
-        gather = hub.memory.setdefault("callbacks", Gather(partial(_store_callbacks, hub), name="callbacks"))
-    return bool(gather.submit(arrival).result(timeout=60))
+        made = Gather(partial(_store_callbacks, hub), name="callbacks", limit=256, wait=GATHER)
+        gather = hub.memory.setdefault("callbacks", made)
+    return gather.submit(arrival)
 
 
 def _store_callbacks(hub: Hub, arrivals: Sequence[Arrival]) -> list[bool | Exception]:

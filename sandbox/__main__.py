@@ -45,6 +45,9 @@ def arguments(argv: list[str]) -> argparse.Namespace:
         "--shopify-restore", type=float, default=2000.0, help="points per second; the bucket holds ten times that"
     )
     parser.add_argument("--ship-after", default="0.05,0.3", help="seconds from accepting to shipping: low,high")
+    parser.add_argument(
+        "--news-batch", type=int, default=1, help="confirms of one warehouse told in one message, at most"
+    )
     parser.add_argument("--parent", type=int, default=0, help="stop when this process is no longer the parent")
     for name in ("taobao", "shopify", "qimen", "control"):
         parser.add_argument(f"--{name}-port", type=int, default=0)
@@ -65,6 +68,7 @@ def settings_of(args: argparse.Namespace) -> Settings:
         args.shopify_restore,
         args.shopify_restore * 10,
         (low, high),
+        max(1, args.news_batch),
     )
 
 

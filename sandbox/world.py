@@ -43,6 +43,7 @@ class Settings:
     restore: float = 2000.0
     bucket: float = 20000.0
     ship_after: tuple[float, float] = (0.05, 0.3)
+    news_batch: int = 1
 
 
 def secret(seed: str, name: str) -> str:
@@ -159,7 +160,14 @@ def make_world(settings: Settings) -> World:
 
     hooks = Hooks(clock, injector, poster, secret(seed, "shopify-webhook"), soon)
     newsroom = Newsroom(
-        clock, injector, poster, "qm" + secret(seed, "qimen-key")[:8], secret(seed, "qimen"), "cust-0001", soon
+        clock,
+        injector,
+        poster,
+        "qm" + secret(seed, "qimen-key")[:8],
+        secret(seed, "qimen"),
+        "cust-0001",
+        soon,
+        batch=settings.news_batch,
     )
     wms = Wms(
         seed,

@@ -21,6 +21,7 @@ from .wms import COURIER_NAMES, Document, Package
 from .xml import BadXml, escape, read_xml, text
 
 WAIT = 5.0
+MOMENT = 0.03
 HEADERS = (("content-type", "text/xml;charset=utf-8"),)
 
 
@@ -46,7 +47,9 @@ class Newsroom:
     customer_id: str
     later: Callable[[float, Callable[[], object]], None]
     backoff: tuple[float, ...] = (0.2, 0.4, 0.8, 1.5, 3.0, 5.0, 5.0, 5.0, 10.0, 10.0, 15.0, 15.0)
+    batch: int = 1
     urls: dict[str, str] = field(default_factory=dict)
+    gathered: dict[str, list[Message]] = field(default_factory=dict)
     waiting: list[Message] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -84,18 +87,45 @@ class Newsroom:
             self.later(wait + self.injector.rng.uniform(0.0, 2.0), lambda: self.start(Message(document, body, record)))
 
     def start(self, message: Message) -> None:
-        """Send in the background, or keep it until a hub is known."""
-        if message.document.warehouse not in self.urls:
+        """Send in the background, or keep it until a hub is known. With `batch`, messages of one warehouse that come within a
+        moment go together."""
+        name = message.document.warehouse
+        if name not in self.urls:
             self.waiting.append(message)
             return
-        task = asyncio.get_running_loop().create_task(self.send(message))
+        if self.batch == 1:
+            self.post([message])
+            return
+        together = self.gathered.setdefault(name, [])
+        together.append(message)
+        if len(together) == 1:
+            self.later(MOMENT, lambda: self.release(name))
+        elif len(together) >= self.batch:
+            self.release(name)
+
+    def again(self, message: Message) -> None:
+        """Once more, by itself: whatever was wrong with its neighbours is not its fault."""
+        self.post([message])
+
+    def release(self, name: str) -> None:
+        """Send what has gathered for a warehouse."""
+        messages = self.gathered.pop(name, [])
+        if messages:
+            self.post(messages)
+
+    def post(self, messages: list[Message]) -> None:
+        """Send in the background."""
+        task = asyncio.get_running_loop().create_task(self.send(messages))
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
-    async def send(self, message: Message) -> None:
-        """One attempt; anything but flag=success is tried again with growing pauses, then given up."""
+    async def send(self, messages: list[Message]) -> None:
+        """One attempt, as deliveryorder.confirm or, for several, deliveryorder.batchconfirm; anything but flag=success is tried
+        again with growing pauses, each by itself, then given up."""
+        many = len(messages) > 1
+        content = batch_xml([message.body for message in messages]) if many else messages[0].body
         query = {
-            "method": "deliveryorder.confirm",
+            "method": "deliveryorder.batchconfirm" if many else "deliveryorder.confirm",
             "timestamp": cn_stamp(int(self.clock.now("qimen"))),
             "format": "xml",
             "app_key": self.app_key,
@@ -103,25 +133,37 @@ class Newsroom:
             "sign_method": "md5",
             "customerId": self.customer_id,
         }
-        query["sign"] = qimen_sign(query, message.body, self.secret)
-        url = f"{self.urls[message.document.warehouse]}?{urlencode(query)}"
+        query["sign"] = qimen_sign(query, content, self.secret)
+        url = f"{self.urls[messages[0].document.warehouse]}?{urlencode(query)}"
+        try:
+            status, body = await self.poster.post(url, HEADERS, content, WAIT)
+            done = status == 200 and text(read_xml(body), "flag") == "success"
+            last = f"{status} {body[:200].decode('utf-8', 'replace')}" if not done else "200 success"
+        except (OSError, EOFError, ValueError, BadXml, asyncio.LimitOverrunError) as error:
+            done, last = False, repr(error)
+        for message in messages:
+            self.note(message, done, last)
+
+    def note(self, message: Message, done: bool, last: str) -> None:
+        """What became of an attempt."""
         message.attempts += 1
         message.record["attempts"] = int(str(message.record["attempts"])) + 1
-        try:
-            status, body = await self.poster.post(url, HEADERS, message.body, WAIT)
-            done = status == 200 and text(read_xml(body), "flag") == "success"
-            message.record["last"] = f"{status} {body[:200].decode('utf-8', 'replace')}" if not done else "200 success"
-        except (OSError, EOFError, ValueError, BadXml, asyncio.LimitOverrunError) as error:
-            done = False
-            message.record["last"] = repr(error)
+        message.record["last"] = last
         if done:
             self.counts["answered"] += 1
             message.record["answered_at"] = message.record["answered_at"] or iso_ms(self.clock.now())
         elif message.attempts <= len(self.backoff):
             self.counts["retried"] += 1
-            self.later(self.backoff[message.attempts - 1], lambda: self.start(message))
+            self.later(self.backoff[message.attempts - 1], lambda: self.again(message))
         else:
             self.counts["given_up"] += 1
+
+
+def batch_xml(bodies: list[bytes]) -> bytes:
+    """The request document of a deliveryorder.batchconfirm: the same content for each order (facts §5, H)."""
+    orders = [body.partition(b"<request>")[2].removesuffix(b"</request>") for body in bodies]
+    inner = b"".join(b"<order>" + order + b"</order>" for order in orders)
+    return b'<?xml version="1.0" encoding="utf-8"?>\n<request><orders>' + inner + b"</orders></request>"
 
 
 def confirm_xml(document: Document, packages: list[Package], biz: str, final: bool) -> bytes:

@@ -151,3 +151,28 @@ def test_a_webhook_with_another_body_or_a_strange_signature_is_refused(house: Ho
 def test_a_delivery_without_an_id_is_known_by_its_bytes(house: House) -> None:
     assert {hook(house, delivery="").status_code for _ in range(3)} == {204}
     assert len(rows(house, t.deliveries)) == 1
+
+
+def batch_for(*codes: str) -> bytes:
+    orders = [confirm_for(code).partition(b"?>")[2].strip() for code in codes]
+    cut = [order.replace(b"<request>", b"<order>").replace(b"</request>", b"</order>") for order in orders]
+    return b"<request><orders>" + b"".join(cut) + b"</orders></request>"
+
+
+def test_confirms_of_several_orders_are_stored_one_by_one_and_answered_once(house: House) -> None:
+    body = batch_for("PA-1", "PA-2", "PA-3")
+    reply = call_back(house, body, signed(body))
+    assert (reply.status_code, b"<flag>success</flag>" in reply.content) == (200, True)
+    kept = rows(house, t.inbox)
+    assert len(kept) == len({row["external_id"] for row in kept}) == 3
+    call_back(house, body, signed(body))
+    assert len(rows(house, t.inbox)) == 3
+
+
+def test_the_second_call_of_a_warehouse_is_answered_like_the_first(house: House) -> None:
+    for code in ("PA-1", "PA-2", "PA-3"):
+        body = confirm_for(code)
+        assert b"<flag>success</flag>" in call_back(house, body, signed(body)).content
+        bad = call_back(house, body, signed(body) | {"sign": "0" * 32})
+        assert b"sign-check-failure" in bad.content
+    assert len(rows(house, t.inbox)) == 3

@@ -28,7 +28,7 @@ from pipeline.apply import apply_values
 from pipeline.bootstrap import Hub, close_hub, open_hub
 from pipeline.directory import read_directory
 from pipeline.dispatch import dispatch
-from pipeline.hooks import answer_callback
+from pipeline.hooks import take_call
 from pipeline.housekeeping import keep_house
 from pipeline.pull import pull_due
 from pipeline.settings import Settings
@@ -268,7 +268,7 @@ class _Call(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["content-length"]))
         headers = {name.lower(): value for name, value in self.headers.items()}
         name = parts.path.rsplit("/", 1)[-1]
-        status, media, answer = answer_callback(self.server.hub, name, dict(parse_qsl(parts.query)), headers, body)
+        status, media, answer = take_call(self.server.hub, name, dict(parse_qsl(parts.query)), headers, body).wait()
         self.send_response(status)
         self.send_header("content-type", media)
         self.send_header("content-length", str(len(answer)))

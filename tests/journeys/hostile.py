@@ -22,7 +22,7 @@ from pipeline.bootstrap import Hub, close_hub, open_hub
 from pipeline.directory import read_directory
 from pipeline.dispatch import dispatch
 from pipeline.dossier import Dossier, load_dossiers
-from pipeline.hooks import answer_callback
+from pipeline.hooks import take_call
 from pipeline.pull import pull_due
 from pipeline.review import Action, Reviewed, review
 from pipeline.sessions import channel_session
@@ -72,7 +72,7 @@ class Yard:
     def tell(self, body: bytes, query: Mapping[str, str] | None = None) -> bytes:
         """A warehouse's callback arrives; what it is answered. Not absorbed yet."""
         told = signed(self.clock, body) if query is None else query
-        status, _, answer = answer_callback(self.hub, "wh1", told, {}, body)
+        status, _, answer = take_call(self.hub, "wh1", told, {}, body).wait()
         assert status == 200
         return answer
 

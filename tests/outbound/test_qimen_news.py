@@ -7,7 +7,7 @@ import pytest
 
 from domain.errors import MappingError
 from outbound import qimen
-from outbound._qimen_news import read_news
+from outbound._qimen_news import cut_news, read_news
 from tests.connectors.side import Side, sample
 from wire.safe_xml import build
 
@@ -148,3 +148,42 @@ def test_unreadable_news_are_an_exception_with_its_reason(tree_: Any, code: str)
     with pytest.raises(MappingError) as raised:
         read_news(build("request", tree_))
     assert raised.value.code == code
+
+
+def batch_of(*confirms: str) -> bytes:
+    return f'<?xml version="1.0" encoding="utf-8"?><request><orders>{"".join(confirms)}</orders></request>'.encode()
+
+
+def one(code: str, units: str = "1") -> str:
+    head = f"<deliveryOrder><deliveryOrderCode>{code}</deliveryOrderCode><status>DELIVERED</status></deliveryOrder>"
+    item = f"<items><item><itemCode>A</itemCode><quantity>{units}</quantity></item></items>"
+    package = f"<package><expressCode>SF{code}</expressCode>{item}</package>"
+    return f"<order>{head}<packages>{package}</packages></order>"
+
+
+def test_a_batch_confirm_is_cut_into_one_document_for_each_order() -> None:
+    body = batch_of(one("DO1"), one("DO2", "2"), one("DO3"))
+    pieces = cut_news(body)
+    assert [piece for piece, _ in pieces] == [one("DO1").encode(), one("DO2", "2").encode(), one("DO3").encode()]
+    assert tuple(news for _, each in pieces for news in each) == read_news(body)
+    assert all(read_news(piece) == each for piece, each in pieces)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        one("DO1").encode(),
+        batch_of(one("DO1")),
+        batch_of(one("DO1"), one("DO2").replace("<order>", "<order >")),
+        batch_of(one("DO1"), "<!-- <order></order> -->", one("DO2")),
+        batch_of(one("DO1"), one("DO2").replace("<packages>", "<note><order>x</order></note><packages>")),
+        batch_of(one("DO1"), f"<![CDATA[{one('DO3')}]]>"),
+    ],
+)
+def test_what_cannot_be_cut_for_certain_stays_whole(body: bytes) -> None:
+    assert cut_news(body) == [(body, read_news(body))]
+
+
+def test_an_unreadable_confirm_among_others_is_the_whole_messages_fault() -> None:
+    with pytest.raises(MappingError):
+        cut_news(batch_of(one("DO1"), one("DO2", "many")))

@@ -147,3 +147,20 @@ def test_parts_of_an_order_come_in_messages_that_add_up(calls: Calls, hub: Heard
     mine = {code: count for code, count in shipped.items() if code.startswith("P-")}
     assert set(mine.values()) == {3}
     assert ["1", "0"] in types.values()
+
+
+def test_confirms_of_one_warehouse_may_come_in_one_message(hub: Heard) -> None:
+    with sandbox.start(seed="together", kinds=KINDS, news_batch=20, ship_after="0.2,0.2") as box:
+        calls = Calls(box)
+        calls.control("hub", url=hub.url, warehouses={"WH01": "wh-hz"})
+        codes = [f"T-{at}" for at in range(5)]
+        orders = "".join(f"<order>{delivery(code)}</order>" for code in codes)
+        assert flag(calls.qimen("deliveryorder.batchcreate", f"<orders>{orders}</orders>")) == "success"
+        path, _, body = hub.wait(1, 10)[0]
+        query = dict(parse_qsl(urlsplit(path).query))
+        assert query["method"] == "deliveryorder.batchconfirm"
+        assert query["sign"] == qimen_sign(query, body, box.qimen["secret"])
+        told = [text(row, "deliveryOrder.deliveryOrderCode") for row in nodes(read_xml(body), "orders.order")]
+        assert len(set(told)) == len(told) > 1
+        assert set(told) <= set(codes)
+        calls.client.close()

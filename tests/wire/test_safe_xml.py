@@ -5,13 +5,17 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from decimal import Decimal
+from functools import partial
 from typing import Any
+from xml.etree.ElementTree import tostring
 
 import pytest
+from defusedxml.ElementTree import fromstring
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.errors import MappingError
+from wire import safe_xml
 from wire.safe_xml import XmlLimits, build, children, parse, to_value
 
 LAUGHS = (
@@ -118,3 +122,25 @@ def test_text_survives_the_round_trip(text: str) -> None:
 def test_never_raises_anything_but_a_mapping_error(data: bytes) -> None:
     with suppress(MappingError):
         to_value(parse(data))
+
+
+TAGS = "<a>|</a>|<b x='1'>|</b>|<c/>|t|中|&amp;|&lt;|&#65;|&x;|<!--c-->|<![CDATA[d]]>|<?p i?>|\n|<!DOCTYPE a>"
+HEADS = "|<?xml version='1.0' encoding='utf-8'?>|<?xml version='1.0' encoding='latin-1'?>"
+PIECES = st.lists(st.sampled_from((TAGS + HEADS).split("|")), max_size=14)
+
+
+@settings(max_examples=300, deadline=None)
+@given(PIECES)
+def test_the_quick_way_reads_what_the_wary_one_reads(pieces: list[str]) -> None:
+    data = "".join(["<r>", *pieces, "</r>"] if len(pieces) % 2 else pieces).encode()
+
+    def told(wary: bool) -> str:
+        with pytest.MonkeyPatch.context() as patch:
+            if wary:
+                patch.setattr(safe_xml, "read_plain", partial(fromstring, forbid_dtd=True))
+            try:
+                return tostring(parse(data), encoding="unicode")
+            except MappingError as error:
+                return error.code
+
+    assert told(wary=False) == told(wary=True)
