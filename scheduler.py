@@ -2,7 +2,7 @@
 
 A job is a function of the hub that does what is due and comes back; correctness never depends on how often or by whom it
 is called, because all work is rows and all claims are leases. On SQLite the timers run the jobs in this process; on
-PostgreSQL they only put due jobs into the table that the workers of all machines share (`pipeline.planning`,
+PostgreSQL they only put due jobs where the workers of all machines share them, into PgQueuer (`pipeline.planning`,
 `pipeline.worker`)."""
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import structlog
 from apscheduler.executors.pool import ThreadPoolExecutor as Lanes
@@ -22,12 +23,14 @@ from pipeline.absorb import absorb
 from pipeline.bootstrap import Hub, keep_alive
 from pipeline.dispatch import Dispatcher
 from pipeline.housekeeping import keep_house
-from pipeline.planning import plan, tick_seconds
 from pipeline.pull import Puller
 from pipeline.settings import Settings
 from pipeline.settle import settle
+from pipeline.trouble import name_of
 from pipeline.watch import watch_news, watch_stock
-from pipeline.worker import Worker, name_of, open_worker
+
+if TYPE_CHECKING:
+    from pipeline.worker import Worker
 
 log = structlog.get_logger(__name__)
 
@@ -139,6 +142,10 @@ def start(hub: Hub, names: Collection[str] = (), *, alone: bool = False) -> Runn
     timers = BackgroundScheduler(executors={"default": Lanes(len(JOBS) + 2)}, timezone="UTC")
     _every(timers, "alive", _ALIVE, keep_alive, hub)
     if hub.shared and not alone:
+        # Only installations on PostgreSQL need the library that carries jobs.
+        from pipeline.planning import plan, tick_seconds  # noqa: PLC0415
+        from pipeline.worker import open_worker  # noqa: PLC0415
+
         worker = open_worker(hub, names)
         _every(timers, "plan", tick_seconds(hub), plan, hub)
         worker.start()

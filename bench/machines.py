@@ -13,7 +13,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -22,6 +22,9 @@ from pipeline.bootstrap import Hub
 from pipeline.reconcile import is_quiet
 from pipeline.settings import Settings, as_environment
 from sandbox import Running
+from storage.nodes import list_holders
+from storage.queue import list_jobs, owner_of
+from storage.rows import Row
 
 from .ledgers import Report, compare
 
@@ -112,6 +115,13 @@ def _die_with_parent() -> None:
         os._exit(1)
 
 
+def jobs_of(hub: Hub, machine: Machine) -> list[Row]:
+    """The jobs that a worker process holds."""
+    with hub.read() as tx:
+        owners = {owner_of(name) for name in list_holders(tx, now=hub.now()) if f":{machine.process.pid}:" in name}
+        return [row for row in list_jobs(tx) if row["owner"] in owners]
+
+
 @contextlib.contextmanager
 def machines(settings: Settings, count: int, networks: Sequence[str] = ()) -> Iterator[list[Machine]]:
     """So many worker processes, the first ones each in a network namespace of its own, stopped at the end (those that were
@@ -132,11 +142,12 @@ def machines(settings: Settings, count: int, networks: Sequence[str] = ()) -> It
 @dataclass(slots=True)
 class Chaos:
     """Kills and freezes workers at random until told to stop; what is killed is started anew. `frozen_for`: seconds, longer
-    than any claim."""
+    than any claim. `gone` hears of every worker that was just killed or frozen."""
 
     settings: Settings
     workers: list[Machine]
     seed: int
+    gone: Callable[[Machine], object]
     every: float = 1.5
     frozen_for: float = 5.0
     kills: int = 0
@@ -151,19 +162,21 @@ class Chaos:
             worker = self.workers[place]
             if draw.random() < 0.5:
                 worker.kill()
+                self.gone(worker)
                 self.kills += 1
                 self.workers[place] = start_machine(self.settings)
             else:
                 worker.freeze()
+                self.gone(worker)
                 self.freezes += 1
                 self.stopped.wait(self.frozen_for)
                 worker.thaw()
 
 
 @contextlib.contextmanager
-def chaos(settings: Settings, workers: list[Machine], seed: int, **given: float) -> Iterator[Chaos]:
+def chaos(settings: Settings, workers: list[Machine], seed: int, gone: Callable[[Machine], object]) -> Iterator[Chaos]:
     """Chaos among these workers while the block runs."""
-    trouble = Chaos(settings, workers, seed, **given)  # type: ignore[arg-type]
+    trouble = Chaos(settings, workers, seed, gone)
     thread = threading.Thread(target=trouble.run, name="chaos", daemon=True)
     thread.start()
     try:

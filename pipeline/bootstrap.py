@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Engine
 
 from domain.numbers import IdMaker, made_at
 from storage.database import is_sqlite, migrate, open_engine, reading
-from storage.jobs import Wanted, hasten, wake_jobs
+from storage.due import Wanted, hasten
 from storage.nodes import claim_node, free_node, keep_node, lease_end, newest_id
 from storage.times import micros
 from storage.vault import Vault, load_vault
@@ -97,10 +97,12 @@ class Hub:
             self._waker.submit(jobs)
 
     def _call_workers(self, groups: Sequence[Sequence[Wanted]]) -> list[Exception | None]:
+        from storage.queue import put_jobs  # noqa: PLC0415 - only installations on PostgreSQL need the library
+
         # A transaction of its own: a NOTIFY inside the one that did the work would make all committing writers wait in line.
         with self.engine.begin() as tx:
             hasten(tx)
-            wake_jobs(tx, [each for group in groups for each in group], self.now())
+            put_jobs(tx, [each for group in groups for each in group])
         return [None] * len(groups)
 
     def leave(self) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from storage.rows import Row
+from storage.due import Wanted
 from wire.permit import permitted
 
 from .absorb import absorb
@@ -27,39 +27,35 @@ _LONGEST = 15.0
 _PAUSE = 0.5
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Claim:
-    """A claimed job. `ends`: when its lease runs out, in seconds of the counter; moved on by every sign of life."""
+    """A claimed job. `alive`: whether it is ours for certain."""
 
-    row: Row
-    ends: float
-
-    def alive(self) -> bool:
-        """Whether the job is ours for certain."""
-        return counted() < self.ends
+    job: Wanted
+    alive: Callable[[], bool]
 
 
 def run_job(hub: Hub, claim: Claim) -> None:
     """Do a claimed job. Nothing goes out of a socket after its lease has run out."""
     with permitted(claim.alive):
-        RUNS[claim.row["name"]](hub, claim)
+        RUNS[claim.job.name](hub, claim)
 
 
 def _pull(hub: Hub, claim: Claim) -> None:
-    pull_due(hub, account_id=claim.row["subject_id"], stream=claim.row["part"])
+    pull_due(hub, account_id=claim.job.subject_id, stream=claim.job.part)
 
 
 def _absorb(hub: Hub, claim: Claim) -> None:
     end = counted() + _LONGEST
     while claim.alive() and not hub.stopping.is_set() and counted() < end:
-        if not absorb(hub, part=(claim.row["subject_id"], ABSORB_PARTS)):
+        if not absorb(hub, part=(claim.job.subject_id, ABSORB_PARTS)):
             return
 
 
 def _dispatch(hub: Hub, claim: Claim) -> None:
-    width, end = claim.row["width"], counted() + _LONGEST
+    width, end = claim.job.width, counted() + _LONGEST
     with ThreadPoolExecutor(width, thread_name_prefix="send") as pool:
-        target = claim.row["subject_id"]
+        target = claim.job.subject_id
         dispatcher = Dispatcher(hub, settle, pool, only=target, width=width, permit=claim.alive)
         try:
             while claim.alive() and not hub.stopping.is_set():
@@ -82,13 +78,13 @@ def _turn(dispatcher: Dispatcher, *, more: bool) -> int:
 
 
 def _news(hub: Hub, claim: Claim) -> None:
-    with ThreadPoolExecutor(claim.row["width"], thread_name_prefix="ask") as pool:
-        watch_news(hub, pool=pool, warehouse_id=claim.row["subject_id"])
+    with ThreadPoolExecutor(claim.job.width, thread_name_prefix="ask") as pool:
+        watch_news(hub, pool=pool, warehouse_id=claim.job.subject_id)
 
 
 def _stock(hub: Hub, claim: Claim) -> None:
     with ThreadPoolExecutor(1, thread_name_prefix="ask") as pool:
-        watch_stock(hub, pool=pool, warehouse_id=claim.row["subject_id"])
+        watch_stock(hub, pool=pool, warehouse_id=claim.job.subject_id)
 
 
 def _house(hub: Hub, _claim: Claim) -> None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from storage.due import Wanted
 from storage.inbox import part_of
-from storage.jobs import Wanted
 
 # So many workers can absorb side by side; documents are spread over the parts by their ids.
 ABSORB_PARTS = 4
@@ -20,7 +20,12 @@ _SHARDS = ("0", "1")
 def absorb_jobs(inbox_ids: Iterable[int] | None = None) -> list[Wanted]:
     """The jobs that absorb these documents, or all of them."""
     parts = range(ABSORB_PARTS) if inbox_ids is None else sorted({part_of(each, ABSORB_PARTS) for each in inbox_ids})
-    return [Wanted(f"absorb:{part}", "absorb", part) for part in parts]
+    return [Wanted(f"absorb:{part}", "absorb", f"absorb:{part}", part) for part in parts]
+
+
+def house_job() -> Wanted:
+    """The job that sweeps up."""
+    return Wanted("house", "house", "house")
 
 
 def pull_job(account_id: int, stream: str, calls: int) -> Wanted:
@@ -51,4 +56,5 @@ def share_of(calls: int) -> int:
 
 def _in_lane(name: str, kind: str, subject_id: int, part: str, calls: int) -> Wanted:
     key = ":".join(filter(None, (name, str(subject_id), part)))
-    return Wanted(key, name, subject_id, part, f"{kind}:{subject_id}", share_of(calls), calls)
+    width = share_of(calls)
+    return Wanted(key, name, f"{kind}:{subject_id}", subject_id, part, width, calls // width)

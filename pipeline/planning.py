@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from storage.jobs import (
-    Wanted,
-    call_workers,
+from storage.due import (
     hasten,
     is_inbox_waiting,
     list_due_news,
     list_due_stock,
     list_due_streams,
     list_due_targets,
-    put_jobs,
     take_tick,
 )
+from storage.queue import put_jobs
 
 from .bootstrap import Hub
 from .directory import read_directory
-from .lanes import absorb_jobs, ask_job, dispatch_jobs, pull_job
+from .lanes import absorb_jobs, ask_job, dispatch_jobs, house_job, pull_job
 
 _HOUSE = 60_000_000
 
@@ -31,10 +29,9 @@ def plan(hub: Hub) -> bool:
     """Put the jobs of this tick, and say whether it was ours to plan. All schedulers see the same ticks: whole periods of the
     database's time."""
     now, period = hub.now(), round(tick_seconds(hub) * 1_000_000)
-    tick = now - now % period
     with hub.write() as tx:
         hasten(tx)
-        if not take_tick(tx, "plan", tick):
+        if not take_tick(tx, "plan", now - now % period):
             return False
         directory, default = read_directory(hub, tx), hub.settings.calls
         wanted = absorb_jobs() if is_inbox_waiting(tx) else []
@@ -46,6 +43,7 @@ def plan(hub: Hub) -> bool:
             wanted += dispatch_jobs(kind, target_id, calls, all_shards=True)
         for name, found in (("news", list_due_news(tx, now=now)), ("stock", list_due_stock(tx, now=now))):
             wanted += [ask_job(name, each, directory.calls("warehouse", each, default)) for each in found]
-        put_jobs(tx, dict.fromkeys(wanted, tick) | {Wanted("house", "house"): now - now % _HOUSE})
-        call_workers(tx)
+        if take_tick(tx, "house", now - now % _HOUSE):
+            wanted.append(house_job())
+        put_jobs(tx, wanted)
     return True

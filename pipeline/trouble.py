@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import exc
 
-from domain.errors import RetryableError
+from domain.errors import HubError, RetryableError
 
 # https://www.postgresql.org/docs/18/errcodes-appendix.html: serialization_failure, deadlock_detected.
 _AGAIN = frozenset({"40001", "40P01"})
@@ -27,6 +27,13 @@ def read_trouble(error: BaseException) -> RetryableError | None:
 def is_race(error: BaseException) -> bool:
     """Whether another transaction was first (unique row, deadlock, serialization): the same work may succeed at once."""
     return isinstance(error, exc.IntegrityError) or (isinstance(error, exc.DBAPIError) and _sqlstate(error) in _AGAIN)
+
+
+def name_of(error: BaseException) -> str:
+    """What to call an error in a log: our own code, or the driver's name for what the database said."""
+    if isinstance(error, HubError):
+        return error.code
+    return type(getattr(error, "orig", None) or error).__name__
 
 
 def _sqlstate(error: exc.DBAPIError) -> str:

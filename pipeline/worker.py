@@ -1,34 +1,43 @@
-"""One worker among many: it claims jobs, runs them side by side, gives a sign of life for them, and hears when there are new
-ones. It may die or freeze at any moment: its jobs are another's when their lease has run out."""
+"""One worker among many: PgQueuer claims jobs for it, gives a sign of life for them, and hears when there are new ones; threads
+run them. It may die or freeze at any moment: its jobs are another's when nothing was heard of it for a while."""
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import random
 import threading
-import time
+import uuid
+from collections import defaultdict
 from collections.abc import Collection
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
 
 import structlog
-from sqlalchemy import exc
+from pgqueuer.executors import EntrypointExecutor, EntrypointExecutorParameters
+from pgqueuer.models import Job
+from pgqueuer.qm import QueueManager
+from pgqueuer.types import QueueManagerId
 
-from domain.errors import HubError
-from storage.jobs import claim_jobs, end_job, give_back_jobs, hasten, keep_jobs
-from storage.rows import Row
-from storage.wakes import listen
+from domain.errors import ConfigError
+from storage.claims import Claims, open_claims, open_line
+from storage.queue import owner_of, unpack
 
 from .bootstrap import Hub
 from .clock import counted
 from .jobs import RUNS, Claim, run_job
-from .trouble import read_trouble
+from .trouble import name_of
 
 log = structlog.get_logger(__name__)
 
-# Absorbing computes: a second one in the same process only waits for the first. It has a thread of its own, so that hanging
+# Absorbing computes: a second one in the same process only waits for the first. It has a place of its own, so that hanging
 # shops and warehouses never hold it up.
-_COMPUTES = frozenset({"absorb"})
-_IDLE = 1.0
-_GATHER = 0.005
+_COMPUTES = "absorb"
+# Kinds of jobs that use the calls of an account or a warehouse share its lane: a worker does all of them or none.
+_TALKS = frozenset({"pull", "dispatch", "news", "stock"})
 _AWAY = 0.5
 _LONGEST_PAUSE = 60.0
 
@@ -39,153 +48,99 @@ class Worker:
 
     hub: Hub
     names: frozenset[str]
-    running: dict[Future[None], Claim] = field(default_factory=dict)
-    ended: list[tuple[Claim, str]] = field(default_factory=list)
-    woken: threading.Event = field(default_factory=threading.Event)
-    landed: threading.Event = field(default_factory=threading.Event)
-    threads: list[threading.Thread] = field(default_factory=list)
-    pools: dict[frozenset[str], tuple[ThreadPoolExecutor, int]] = field(default_factory=dict)
+    owner: uuid.UUID = field(init=False)
+    pool: ThreadPoolExecutor = field(init=False)
+    thread: threading.Thread = field(init=False)
+    loop: asyncio.AbstractEventLoop | None = None
+    manager: QueueManager | None = None
+
+    def __post_init__(self) -> None:
+        self.owner = owner_of(self.hub.holder)
+        self.pool = ThreadPoolExecutor(self.hub.settings.jobs + 2, thread_name_prefix="job")
+        self.thread = threading.Thread(target=lambda: asyncio.run(self._work()), daemon=True, name="jobs")
 
     @property
-    def lease(self) -> float:
-        """Seconds without a sign of life after which a job is another's."""
-        return self.hub.settings.lease_seconds / 2
+    def lease(self) -> timedelta:
+        """How long without a sign of life a job is its worker's."""
+        return self.hub.settings.lease / 2
 
     def start(self) -> None:
         """Begin to work, in threads of its own."""
-        talks = self.names - _COMPUTES
-        for names, size in ((self.names & _COMPUTES, 1), (talks, self.hub.settings.jobs)):
-            if names:
-                self.pools[names] = (ThreadPoolExecutor(size, thread_name_prefix="job"), size)
-        for name, run in (("jobs", self._work), ("beat", self._beat), ("wakes", self._hear)):
-            thread = threading.Thread(target=run, daemon=True, name=name)
-            thread.start()
-            self.threads.append(thread)
+        # What goes wrong is said here, in our words; PgQueuer would add what was in the job.
+        logging.getLogger("pgqueuer").setLevel(logging.CRITICAL)
+        self.thread.start()
 
     def stop(self) -> None:
-        """Finish what is on the wire, give back the rest. Bounded by the longest call and the longest transaction."""
+        """Finish what is on the wire, leave the rest to others. Bounded by the longest call and the longest transaction."""
         self.hub.stopping.set()
-        self.woken.set()
-        self.threads[0].join()
-        for future in list(self.running):
-            future.cancel()
-        for pool, _ in self.pools.values():
-            pool.shutdown(wait=True)
-        self._reap()
-        self._leave()
-        self.landed.set()
-        self.woken.set()
+        loop, manager = self.loop, self.manager
+        if loop is not None and manager is not None:
+            with suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(manager.shutdown.set)
+        self.thread.join()
+        self.pool.shutdown(wait=True)
 
-    def turn(self) -> int:
-        """Write how jobs ended and claim as many as there are threads for; returns how many were claimed."""
-        self._reap()
-        room = {
-            names: size - sum(claim.row["name"] in names for claim in self.running.values())
-            for names, (_, size) in self.pools.items()
-        }
-        free = sum(max(0, places) for places in room.values())
-        if not self.ended and not free:
-            return 0
-        tokens, began = self.hub.ids.take(max(1, free)), counted()
-        with self.hub.write() as tx:
-            hasten(tx)
-            now = self.hub.now()
-            for claim, error in sorted(self.ended, key=_key):
-                again = now + self._pause(claim.row) if error else 0
-                end_job(tx, claim.row, now=now, error=error, again_at=again)
-            rows = claim_jobs(
-                tx,
-                holder=self.hub.holder,
-                room=room,
-                now=now,
-                lease=round(self.lease * 1_000_000),
-                tokens=tokens[:free],
+    async def _work(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        while not self.hub.stopping.is_set():
+            try:
+                async with open_line(self.hub.engine) as line:
+                    choose = self._choose
+                    claims = open_claims(line, self.owner, lease=self.lease, counter=counted, choose=choose)
+                    await self._take_turns(claims)
+            except Exception as error:  # noqa: BLE001 - a worker must not die of what the next line may not meet
+                log.warning("worker_cut_off", error=name_of(error))
+                await asyncio.sleep(_AWAY)
+
+    async def _take_turns(self, claims: Claims) -> None:
+        """Work over one line until it breaks or the process is to stop; then every job of it has ended."""
+        await claims.leave()
+        manager = QueueManager(claims, channel=claims.qbq.settings.channel)
+        manager.queue_manager_id = QueueManagerId(self.owner)
+        run = EntrypointExecutor(EntrypointExecutorParameters(func=partial(self._do, claims), concurrency_limit=0))
+        # Every lane is run alike, and there are as many as accounts and warehouses: none is known beforehand.
+        manager.entrypoint_registry = defaultdict(lambda: run)
+        self.manager = manager
+        if not self.hub.stopping.is_set():
+            await manager.run(
+                dequeue_timeout=self.lease / 6,
+                batch_size=1,
+                shutdown_on_listener_failure=True,
+                heartbeat_timeout=self.lease,
+                log_aggregation_interval=timedelta(0),
             )
-        self.ended.clear()
-        for row in rows:
-            self._begin(Claim(row, began + self.lease))
-        return len(rows)
 
-    def _begin(self, claim: Claim) -> None:
-        pool = next(pool for names, (pool, _) in self.pools.items() if claim.row["name"] in names)
-        future = pool.submit(run_job, self.hub, claim)
-        self.running[future] = claim
-        future.add_done_callback(lambda _: self.woken.set())
-
-    def _reap(self) -> None:
-        for future in [future for future in self.running if future.done() and not future.cancelled()]:
-            claim, error = self.running.pop(future), future.exception()
-            if error is not None:
-                code = name_of(error)
-                log.error("job_failed", job=claim.row["key"], error=code)
-                self.ended.append((claim, code[:60]))
-            else:
-                self.ended.append((claim, ""))
-
-    def _pause(self, row: Row) -> int:
-        pause: float = min(_LONGEST_PAUSE, 2.0 ** min(int(row["failures"]), 10)) * self.hub.settings.retry_scale
-        return round(pause * 1_000_000)
-
-    def _work(self) -> None:
-        while not self.hub.stopping.is_set():
-            try:
-                self.turn()
-            except Exception as error:  # noqa: BLE001 - a worker must not die of what the next turn may not meet
-                if read_trouble(error) is None:
-                    log.error("worker_failed", error=name_of(error))
-                time.sleep(_AWAY)  # the next turn opens new connections
-                continue
-            self.woken.wait(_IDLE)
-            self.woken.clear()
-            time.sleep(_GATHER)
-
-    def _beat(self) -> None:
-        """Signs of life, until everything has landed: also while this worker stops."""
-        while not self.landed.wait(self.lease / 3):
-            claims, began = {claim.row["token"]: claim for claim in list(self.running.values())}, counted()
-            if not claims:
-                continue
-            try:
-                with self.hub.write() as tx:
-                    hasten(tx)
-                    kept = keep_jobs(tx, list(claims), now=self.hub.now(), lease=round(self.lease * 1_000_000))
-            except exc.DBAPIError:
-                continue  # a beat that is missed is followed by the next one
-            for token, claim in claims.items():
-                claim.ends = began + self.lease if token in kept else 0.0
-
-    def _hear(self) -> None:
-        while not self.hub.stopping.is_set():
-            listen(self.hub.engine, self.woken.set, self.hub.stopping.is_set)
-            self.hub.stopping.wait(_AWAY)
-
-    def _leave(self) -> None:
-        """Give back what was claimed and not begun. Without a database, leases do the same."""
-        left = [claim.row["token"] for claim in self.running.values()]
-        self.running.clear()
+    async def _do(self, claims: Claims, job: Job) -> None:
+        wanted, failures = unpack(job.payload)
+        claim = Claim(wanted, lambda: claims.is_ours(job.id))
         try:
-            with self.hub.write() as tx:
-                hasten(tx)
-                for claim, error in sorted(self.ended, key=_key):
-                    end_job(tx, claim.row, now=self.hub.now(), error=error)
-            with self.hub.write() as tx:
-                hasten(tx)
-                give_back_jobs(tx, left)
-        except exc.DBAPIError:
-            log.warning("jobs_not_given_back", jobs=len(left))
+            await asyncio.get_running_loop().run_in_executor(self.pool, run_job, self.hub, claim)
+        except Exception as error:  # noqa: BLE001 - the job is tried again, after a pause
+            log.error("job_failed", job=wanted.key, error=name_of(error))
+            pause = min(_LONGEST_PAUSE, 2.0 ** min(failures, 10)) * self.hub.settings.retry_scale
+            await claims.ask_again(wanted, failures + 1, timedelta(seconds=pause))
 
+    def _choose(self, lanes: list[str], held: list[str]) -> tuple[list[str], int]:
+        """Which of the lanes that have a job to ask, and for how many jobs: as far as there are threads."""
+        kinds = [lane.partition(":")[0] for lane in held]
+        others = self.hub.settings.jobs - len(kinds) + kinds.count(_COMPUTES)
+        # At random, so that workers that hear of the same jobs do not all go for the same ones.
+        mine = random.sample(lanes, len(lanes))
+        computes = [lane for lane in mine if lane.startswith(_COMPUTES) and self._does(lane)]
+        chosen = [] if _COMPUTES in kinds else computes[:1]
+        chosen += [lane for lane in mine if lane not in computes and self._does(lane)][: max(0, others)]
+        return chosen, len(chosen)
 
-def name_of(error: BaseException) -> str:
-    """What to call an error in a log: our own code, or the driver's name for what the database said."""
-    if isinstance(error, HubError):
-        return error.code
-    return type(getattr(error, "orig", None) or error).__name__
-
-
-def _key(ended: tuple[Claim, str]) -> str:
-    return str(ended[0].row["key"])
+    def _does(self, lane: str) -> bool:
+        kind = lane.partition(":")[0]
+        return kind in self.names if kind in RUNS else bool(self.names & _TALKS)
 
 
 def open_worker(hub: Hub, names: Collection[str] = ()) -> Worker:
-    """A worker for the named kinds of jobs (all by default), not started."""
-    return Worker(hub, frozenset(names) or frozenset(RUNS))
+    """A worker for the named kinds of jobs (all by default), not started. ConfigError `jobs_share_a_lane` when some of the
+    kinds are named that only go together."""
+    chosen = frozenset(names) or frozenset(RUNS)
+    if chosen & _TALKS and not chosen >= _TALKS:
+        together = ",".join(sorted(_TALKS))
+        raise ConfigError("jobs_share_a_lane", f"on PostgreSQL {together} share limits: name all of them or none")
+    return Worker(hub, chosen)

@@ -128,6 +128,13 @@ def _manners(url: str, patience: float) -> dict[str, object]:
     return {name: value for name, value in told.items() if name not in asked}
 
 
+def line_words(engine: Engine) -> dict[str, Any]:
+    """What `psycopg.connect` needs for a connection beside the engine's, to the same PostgreSQL: autocommit, for no
+    transaction ever stays open on it."""
+    _, words = engine.dialect.create_connect_args(engine.url)
+    return {**words, **_manners(engine.url.render_as_string(hide_password=False), _BUSY_SECONDS), "autocommit": True}
+
+
 def _is_throwaway(url: str) -> bool:
     """Test servers say in their own URL that their data may be lost."""
     return "application_name=throwaway" in url

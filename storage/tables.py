@@ -85,30 +85,8 @@ nodes = Table(
     _int("lease_until"),
 )
 
-# What the workers of many machines take turns at. A row is a job by its key and stays; it is due while more is wanted than
-# done. Losing the whole table costs a tick: what is to be done stands in the other tables.
-jobs = Table(
-    "jobs",
-    metadata,
-    Column("key", Text, primary_key=True),
-    _text("name"),
-    Column("subject_id", Id, nullable=False),
-    _text("part"),
-    _text("lane"),
-    Column("width", Integer, nullable=False),
-    Column("most", Integer, nullable=False),
-    _int("wanted"),
-    _int("done"),
-    _int("due_at"),
-    _int("lease_until"),
-    _int("token"),
-    _text("holder"),
-    _int("runs"),
-    Column("failures", Integer, nullable=False),
-    _text("error"),
-    Index("ix_jobs_due", "due_at", sqlite_where=text("wanted > done"), postgresql_where=text("wanted > done")),
-    Index("ix_jobs_lease", "lease_until"),
-)
+# The last tick (µs) that one of the schedulers planned.
+ticks = Table("ticks", metadata, Column("name", Text, primary_key=True), _int("tick"))
 
 partners = Table(
     "partners",

@@ -10,13 +10,19 @@ import pytest
 from bench.hosts import missing
 from bench.machines import start_machine
 
-from .world import World, faults_of, open_world
+from .world import CALLS, World, faults_of, open_world
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with open_world(tmp_path_factory.mktemp("machines")) as opened:
         yield opened
+
+
+def test_three_workers_together_make_no_more_calls_than_a_lane_holds(world: World) -> None:
+    world.place(20)
+    assert not faults_of(world, world.settle())
+    assert 1 < max(gauge.most for gauge in world.gauges.values()) <= CALLS
 
 
 def test_a_killed_and_a_frozen_worker_and_a_crashed_database_lose_and_double_nothing(world: World) -> None:
@@ -56,5 +62,5 @@ def test_a_worker_that_is_asked_to_stop_gives_everything_back(world: World) -> N
     world.place(6)
     world.until_busy(world.workers[1])
     assert world.workers[1].stop(45) == 0
-    assert not [row["key"] for row in world.jobs() if f":{world.workers[1].process.pid}:" in row["holder"]]
+    assert not world.jobs(world.workers[1])
     assert not faults_of(world, world.settle())

@@ -15,13 +15,12 @@ from bench.demo import configure, introduction, place_orders, serving
 from bench.gauge import Gauge, gauged
 from bench.hosts import Hosts, hosts, missing
 from bench.ledgers import Report, call
-from bench.machines import Machine, machine_settings, machines, until_accounted
+from bench.machines import Machine, jobs_of, machine_settings, machines, until_accounted
 from bench.postgres import FAST, Server, copy_folder, init_folder, start_server
 from pipeline.bootstrap import Hub, close_hub, open_hub
 from pipeline.settings import Settings
 from sandbox import Running
 from sandbox import start as start_sandbox
-from storage.jobs import list_jobs
 from storage.rows import Row
 
 CALLS = 4
@@ -52,15 +51,15 @@ class World:
         """Wait until every order so far has gone all its way."""
         return until_accounted(self.hub, self.box, self.placed, seconds=seconds)
 
-    def jobs(self) -> list[Row]:
-        with self.hub.read() as tx:
-            return list_jobs(tx)
+    def jobs(self, worker: Machine) -> list[Row]:
+        """What this worker holds."""
+        return jobs_of(self.hub, worker)
 
     def until_busy(self, worker: Machine, seconds: float = 10.0) -> bool:
         """Wait until this worker holds a job; False if it got none."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            if any(f":{worker.process.pid}:" in row["holder"] for row in self.jobs()):
+            if self.jobs(worker):
                 return True
             time.sleep(0.01)
         return False

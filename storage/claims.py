@@ -1,0 +1,213 @@
+"""A worker's side of PgQueuer 1.6.0: what is added to its statements, whose source was read for it (2026-11-22, H).
+
+- The end of a job and its signs of life name only the job there. Here it must still be the worker's own: one that was frozen
+  and lost its jobs changes nothing any more.
+- Its psycopg driver listens and asks on one connection, and whoever asks waits until listening pauses, up to a second
+  (0.87 s measured). Here one connection listens and another asks.
+- It asks four times for every NOTIFY, and ten times a second while a lane is full. Here one look says what can be claimed."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Self
+
+from pgqueuer.adapters.persistence.qb import QueryBuilderEnvironment, QueryQueueBuilder
+from pgqueuer.db import PsycopgDriver
+from pgqueuer.models import Job, TracebackRecord
+from pgqueuer.ports.driver import NotifyCallback, TaskManagerPort
+from pgqueuer.queries import EntrypointExecutionParameter, Queries
+from pgqueuer.types import JOB_STATUS, JobId, QueueEntrypoint, QueueManagerId
+from psycopg import AsyncConnection
+from sqlalchemy import Engine
+
+from .database import line_words
+from .due import Wanted
+from .queue import SETTINGS, headers_of, pack
+
+# Of each lane: how many of its jobs may run, do run, wait, have nobody who gives a sign of life; when the next one is due.
+_LOOK = """
+SELECT entrypoint AS lane, min((headers->>'room')::int) AS room,
+       count(*) FILTER (WHERE queue_manager_id IS NOT NULL) AS running,
+       count(*) FILTER (WHERE status = 'queued' AND execute_after < now()) AS waiting,
+       count(*) FILTER (WHERE status = 'picked' AND heartbeat < now() - $1::interval) AS lost,
+       min(execute_after) FILTER (WHERE status = 'queued' AND execute_after >= now()) - now() AS later
+  FROM queue.pgqueuer GROUP BY entrypoint ORDER BY min(id)"""
+_BEAT = """
+UPDATE queue.pgqueuer SET heartbeat = now()
+ WHERE id = ANY($1::bigint[]) AND queue_manager_id = $2 RETURNING id"""
+_END = """
+WITH ended AS (
+    DELETE FROM queue.pgqueuer WHERE id = ANY($1::bigint[]) AND queue_manager_id = $2 RETURNING id, entrypoint, priority
+)
+INSERT INTO queue.pgqueuer_log (job_id, status, entrypoint, priority)
+SELECT id, 'successful', entrypoint, priority FROM ended"""
+_LEAVE = """
+UPDATE queue.pgqueuer SET status = 'queued', queue_manager_id = NULL, slot = NULL, execute_after = now() - interval '1 s'
+ WHERE queue_manager_id = $1"""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A worker's connections to its database, as PgQueuer wants a driver: one talks, one hears."""
+
+    talks: PsycopgDriver
+    hears: PsycopgDriver
+
+    async def fetch(self, query: str, *args: object) -> list[dict[str, object]]:
+        return await self.talks.fetch(query, *args)
+
+    async def execute(self, query: str, *args: object) -> str:
+        return await self.talks.execute(query, *args)
+
+    async def notify(self, channel: str, payload: str) -> None:
+        await self.talks.notify(channel, payload)
+
+    async def add_listener(self, channel: str, callback: NotifyCallback) -> None:
+        await self.hears.add_listener(channel, callback)
+
+    @property
+    def shutdown(self) -> Any:
+        return self.hears.shutdown
+
+    @property
+    def tm(self) -> TaskManagerPort:
+        return self.hears.tm
+
+    async def __aenter__(self) -> Self:
+        await self.hears.__aenter__()
+        return self
+
+    async def __aexit__(self, *reason: object) -> None:
+        await self.hears.__aexit__(*reason)
+
+
+@asynccontextmanager
+async def open_line(engine: Engine) -> AsyncIterator[Line]:
+    """Connect as the engine does."""
+    words = line_words(engine)
+    async with await AsyncConnection.connect(**words) as talks, await AsyncConnection.connect(**words) as hears:
+        # Before anything is said: PgQueuer's first question whether it is heard would be lost, and end the line 10 s later.
+        await hears.execute(f"LISTEN {SETTINGS.channel}")
+        yield Line(PsycopgDriver(talks), PsycopgDriver(hears))
+
+
+@dataclass(slots=True)
+class Held:
+    """A claimed job: its lane, and when the claim runs out, in seconds of the counter."""
+
+    lane: str
+    ends: float
+
+
+@dataclass
+class Claims(Queries):
+    """PgQueuer's statements for one worker, `owner`. `choose`: of the lanes that have a job to claim, which shall be asked, and
+    for how many jobs. `counter`: seconds that also count while the process is frozen."""
+
+    owner: uuid.UUID = field(kw_only=True)
+    choose: Callable[[list[str], list[str]], tuple[list[str], int]] = field(kw_only=True)
+    counter: Callable[[], float] = field(kw_only=True)
+    lease: timedelta = field(kw_only=True)
+    held: dict[int, Held] = field(default_factory=dict)
+    later: timedelta | None = None
+    missed: bool = False
+
+    async def dequeue(
+        self,
+        batch_size: int,
+        entrypoints: Mapping[QueueEntrypoint, EntrypointExecutionParameter],
+        queue_manager_id: QueueManagerId,
+        global_concurrency_limit: int | None,
+        heartbeat_timeout: timedelta,
+    ) -> list[Job]:
+        """Look what can be claimed, and claim it."""
+        rows: list[dict[str, Any]] = await self.driver.fetch(_LOOK, self.lease)
+        self.later = min((row["later"] for row in rows if row["later"] is not None), default=None)
+        rooms = {str(row["lane"]): int(row["room"]) for row in rows if _is_open(row)}
+        lanes, places = self.choose(list(rooms), [each.lane for each in self.held.values()])
+        self.missed = False
+        if not lanes or places < 1:
+            return []
+        began = self.counter()
+        asked = {QueueEntrypoint(lane): EntrypointExecutionParameter(rooms[lane]) for lane in lanes}
+        jobs = await super().dequeue(places, asked, queue_manager_id, None, self.lease)
+        self.missed = not jobs
+        for job in jobs:
+            self.held[job.id] = Held(job.entrypoint, began + self.lease.total_seconds())
+        return jobs
+
+    async def eligible_queued_work(self, entrypoints: list[QueueEntrypoint]) -> int:
+        """Whether another worker was quicker in the last look: what it left may be had."""
+        return int(self.missed)
+
+    async def next_deferred_eta(self, entrypoints: list[QueueEntrypoint]) -> timedelta | None:
+        """When the next job is due, as of the last look."""
+        return self.later
+
+    async def queued_work(self, entrypoints: list[QueueEntrypoint]) -> int:
+        """Nothing that the last look has not seen."""
+        return 0
+
+    async def update_heartbeat(self, job_ids: list[JobId]) -> None:
+        """Signs of life for jobs that are still ours; a claim on any other ends."""
+        began, ids = self.counter(), sorted({each for each in job_ids if each in self.held})
+        kept = {row["id"] for row in await self.driver.fetch(_BEAT, ids, self.owner)} if ids else set()
+        for each in ids:
+            if (held := self.held.get(each)) is not None:
+                held.ends = began + self.lease.total_seconds() if each in kept else 0.0
+
+    async def log_jobs(self, job_status: list[tuple[Job, JOB_STATUS, TracebackRecord | None]]) -> None:
+        """Jobs that have ended, as far as they are still ours."""
+        ids = [job.id for job, _, _ in job_status]
+        await self.driver.execute(_END, ids, self.owner)
+        for each in ids:
+            self.held.pop(each, None)
+
+    async def ask_again(self, wanted: Wanted, failures: int, pause: timedelta) -> None:
+        """A job that failed, after a pause in which nobody else needs to ask for it."""
+        await self.enqueue(
+            wanted.lane,
+            pack(wanted, failures),
+            execute_after=pause,
+            dedupe_key=wanted.key,
+            headers=headers_of(wanted),
+            on_conflict="skip",
+        )
+
+    async def leave(self) -> None:
+        """Give back what stands in the owner's name: a line that broke left it."""
+        self.held.clear()
+        await self.driver.execute(_LEAVE, self.owner)
+
+    def is_ours(self, job_id: int) -> bool:
+        """Whether a job is ours for certain."""
+        held = self.held.get(job_id)
+        return held is not None and self.counter() < held.ends
+
+
+def _is_open(row: Mapping[str, Any]) -> bool:
+    return bool(row["lost"] or (row["waiting"] and row["running"] < row["room"]))
+
+
+def open_claims(
+    line: Line,
+    owner: uuid.UUID,
+    *,
+    lease: timedelta,
+    counter: Callable[[], float],
+    choose: Callable[[list[str], list[str]], tuple[list[str], int]],
+) -> Claims:
+    """The claims of one worker over one line."""
+    return Claims(
+        line,
+        QueryBuilderEnvironment(SETTINGS),
+        QueryQueueBuilder(SETTINGS),
+        owner=owner,
+        choose=choose,
+        counter=counter,
+        lease=lease,
+    )
