@@ -252,7 +252,7 @@ class _OurLives:
             self.faults += [f"hub: {fault}" for fault in report.faults[:5]]
         self.done += done
         self.cpu_ms.append(report.cpu_ms_per_order["all"])
-        # On a starved machine a call may time out and its order wait for a person: accounted for, but not lived through.
+        # An order that waits for a person (an address that nobody knows) is accounted for, but not lived through.
         return report.orders_per_second * done / orders
 
 
