@@ -89,9 +89,18 @@ def cluster(folder: Path) -> Iterator[Server]:
         (place / "data").symlink_to(folder.resolve() / "data")
         server = start_server(place, _DURABLE)
         try:
+            _sweep(server)
             yield server
         finally:
             server.stop()
+
+
+def _sweep(server: Server) -> None:
+    """Drop what runs that were killed left behind: every database made for one run has a number in its name."""
+    with server.connect() as connection:
+        made = connection.execute("select datname from pg_database where datname ~ '_[0-9]+$'").fetchall()
+        for (name,) in made:
+            connection.execute(f'drop database "{name}" with (force)')
 
 
 @contextlib.contextmanager
