@@ -136,7 +136,7 @@ def close_pools(pools: Pools) -> None:
 def start(hub: Hub, names: Collection[str] = (), *, alone: bool = False) -> Runner:
     """Do the named jobs of the table (all of them by default) in this process until `stop`. On PostgreSQL it takes turns with
     every other process that does, unless `alone`: then this one must be the only one."""
-    _spare_the_collector()
+    spare_the_collector()
     # A tick that finds the one before still at work is normal, not news.
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
     timers = BackgroundScheduler(executors={"default": Lanes(len(JOBS) + 2)}, timezone="UTC")
@@ -158,7 +158,8 @@ def start(hub: Hub, names: Collection[str] = (), *, alone: bool = False) -> Runn
     return Runner(hub, timers, pools)
 
 
-def _spare_the_collector() -> None:
+def spare_the_collector() -> None:
+    """Let the garbage collector of this process look seldom, and never at what is there already."""
     # Orders are short-lived trees without cycles: collecting the whole heap every few hundred of them costs a quarter of the time.
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
@@ -166,7 +167,7 @@ def _spare_the_collector() -> None:
 
 def keep_only(hub: Hub) -> Runner:
     """No jobs: this process only keeps its node number and its clock."""
-    _spare_the_collector()
+    spare_the_collector()
     timers = BackgroundScheduler(executors={"default": Lanes(1)}, timezone="UTC")
     _every(timers, "alive", _ALIVE, keep_alive, hub)
     timers.start()
