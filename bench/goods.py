@@ -21,6 +21,8 @@ _WAREHOUSES = (
     ("bj-01", "110000", "110100"),
 )
 _BEGINNING = datetime(2026, 11, 11, tzinfo=UTC)
+# Without a district that is part of another now: it would be one more order in forty that needs a person.
+_PLACES = tuple(place for place in CHINA if place[:3:2] != ("重庆", "江北区"))
 _GIVEN = "伟芳娜敏静丽强磊洋艳勇军杰娟涛明超秀霞平"
 _LINES = (1, 1, 1, 2, 2, 3, 4)
 _TITLES = ("T恤 红色 L", "T恤 白色 M", "跑步鞋 42", "保温杯 500ml", "儿童水杯", "蓝牙耳机", "洗发水 400ml", "茶叶礼盒")
@@ -117,7 +119,7 @@ def _order(rng: Random, number: int, external_id: str, counts: Sequence[int]) ->
     lines = [_line(rng, n) for n in range(1, rng.choice(counts) + 1)]
     goods = sum(line["quantity"] * round(float(line["unit_price"]) * 100) for line in lines)
     freight, discount = rng.choice((0, 800, 1000)), goods // 20 if rng.random() < 0.4 else 0
-    province, city, district, town = rng.choice(CHINA)
+    province, city, district, town = rng.choice(_PLACES)
     at = _BEGINNING + timedelta(seconds=number % 864_000)
     order: dict[str, Any] = {
         "external_id": external_id,
