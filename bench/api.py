@@ -66,14 +66,14 @@ class Side:
 
 
 def bench_api(
-    *, orders: int, seed: int, database: str, runs: int = 3, processes: int = 1, steady_for: float = _STEADY_SECONDS
+    *, orders: int, seed: int, database: str, runs: int = 3, steady_for: float = _STEADY_SECONDS
 ) -> dict[str, Any]:
     """Measure `runs` times `orders` single posts of hub and floor by turns, then batches, then single posts at a steady rate.
     `cpu_ms` is processor time of the serving process (without its database's) per single post."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hub-bench-")))
         run, bare = _configure(stack, folder, database, seed)
-        hub = stack.enter_context(_serving_hub(run.settings, processes))
+        hub = stack.enter_context(_serving_hub(run.settings))
         floor = stack.enter_context(_serving_floor(bare))
         singles = _by_turns(run, hub, floor, folder, orders, runs)
         batched = _batches(run, hub, folder, orders)
@@ -97,7 +97,6 @@ def bench_api(
         "orders": len(run.told),
         "clients": CLIENTS,
         "rate": RATE,
-        "processes": processes,
         "database": run.settings.url.split(":", 1)[0],
         "faults": run.faults[:20],
         "good": not run.faults,
@@ -314,13 +313,12 @@ def _name_in(url: str) -> str:
 
 
 @contextlib.contextmanager
-def _serving_hub(settings: Settings, processes: int) -> Iterator[Side]:
+def _serving_hub(settings: Settings) -> Iterator[Side]:
     """`hub.py serve` as an installation runs it whose timed jobs run elsewhere."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HUB_")}
     environment |= {"HUB_CONFIG": os.devnull} | as_environment(settings)
-    more = ["--processes", str(processes)] if processes > 1 else []
     port = _free_port()
-    command = [sys.executable, "hub.py", "serve", "--jobs", "none", "--port", str(port), *more]
+    command = [sys.executable, "hub.py", "serve", "--jobs", "none", "--port", str(port)]
     with _running(command, port, "/readyz", environment) as process:
         yield Side(port, process)
 
@@ -368,16 +366,9 @@ def _ask(port: int, path: str, body: bytes | None = None) -> None:
 
 
 def _cpu_of(side: Side) -> float:
-    """Processor seconds of the process and its children so far; 0 where there is no /proc."""
-    total = 0.0
-    for pid in [side.process.pid, *_children(side.process.pid)]:
-        with contextlib.suppress(OSError):
-            words = Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()
-            total += (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
-    return total
-
-
-def _children(pid: int) -> list[int]:
-    with contextlib.suppress(OSError):
-        return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    return []
+    """Processor seconds of the process so far; 0 where there is no /proc."""
+    try:
+        words = Path("/proc", str(side.process.pid), "stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")

@@ -38,7 +38,7 @@ from .trouble import is_race, read_trouble
 from .workspace import Workspace, open_workspace, write_workspace
 
 _GATHER_S, _GATHER_ORDERS = 0.003, 64
-_QUEUE = 4_000
+_QUEUE, _QUEUE_BYTES = 4_000, 32 * 2**20  # posts, and bytes of their documents
 _KEPT = 7 * 86_400 * 1_000_000
 REPLY = "idempotency.reply"
 
@@ -53,6 +53,8 @@ class Intake:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._closed = False
+        self._counting = threading.Lock()
+        self._waiting = 0
 
     async def answer(self, post: Post) -> Reply:
         """The reply to one post, after the commit that holds it. RetryableError `overloaded`, `closing`,
@@ -84,8 +86,11 @@ class Intake:
     def _take_seat(self, seat: _Seat) -> None:
         if self._thread is None or self._closed:
             self._start()
-        if self._seats.qsize() >= _QUEUE:
-            raise RetryableError("overloaded", "too many posts are waiting")
+        with self._counting:
+            # A post larger than all of the room is taken when nobody else is there.
+            if self._seats.qsize() >= _QUEUE or (self._waiting and self._waiting + seat.post.size > _QUEUE_BYTES):
+                raise RetryableError("overloaded", "too many posts are waiting")
+            self._waiting += seat.post.size
         self._seats.put(seat)
 
     def _start(self) -> None:
@@ -100,6 +105,8 @@ class Intake:
         company, seat = 1, self._seats.get()
         while seat is not None:
             group, stop = self._gather(seat, company)
+            with self._counting:
+                self._waiting -= sum(each.post.size for each in group)
             # Whoever gave up before anything happened was promised nothing.
             waiting = [each for each in group if each.begin()]
             if waiting:

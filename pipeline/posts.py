@@ -45,6 +45,9 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Post:
+    """What one request asks for: `place` is what its reply is kept under, `digest` what tells it from another request with the
+    same key, `size` the bytes of its body."""
+
     partner_id: int
     account_id: int
     scope: str
@@ -52,6 +55,7 @@ class Post:
     digest: bytes
     documents: tuple[Document, ...]
     place: tuple[int, str, str]
+    size: int
 
 
 def read_post(caller: Caller, key: str, body: bytes, *, many: bool = False) -> Post:
@@ -68,6 +72,7 @@ def read_post(caller: Caller, key: str, body: bytes, *, many: bool = False) -> P
         digest=hashlib.sha256(body).digest(),
         documents=read_batch(body) if many else (read_document(body),),
         place=(caller.partner_id, scope, key),
+        size=len(body),
     )
 
 

@@ -115,6 +115,9 @@ class _Compiled:
 def _run(tx: Connection, statement: _Compiled, rows: Sequence[Mapping[str, Any]]) -> int:
     pick = statement.pick
     values: Any = [dict(row) for row in rows] if pick is None else [pick(row) for row in rows]
+    # One row is an ordinary statement: many are sent as a pipeline, which has its price.
+    if len(values) == 1:
+        values = values[0]
     return tx.exec_driver_sql(statement.text, values).rowcount
 
 

@@ -136,10 +136,11 @@ def test_a_client_that_leaves_while_its_post_is_committed_finds_the_answer_later
     assert stored(house) == {"PO-left", "PO-stays"}
 
 
+@pytest.mark.parametrize(("limit", "value"), [("_QUEUE", 3), ("_QUEUE_BYTES", 3 * len(encoded(order("PO-0"))) + 1)])
 def test_more_than_the_queue_holds_is_told_to_come_again(
-    small_house: House, gate: Gate, monkeypatch: pytest.MonkeyPatch
+    small_house: House, gate: Gate, monkeypatch: pytest.MonkeyPatch, limit: str, value: int
 ) -> None:
-    monkeypatch.setattr(intake_module, "_QUEUE", 3)
+    monkeypatch.setattr(intake_module, limit, value)
 
     async def run() -> list[httpx.Response]:
         async with small_house.client() as client:
