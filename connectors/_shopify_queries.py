@@ -53,6 +53,16 @@ query HubOrders($first: Int!, $after: String, $query: String) {{
 }}
 {ORDER_FIELDS}"""
 
+# The same operation name: it is the same list, of less.
+CHANGES = """
+query HubOrders($first: Int!, $after: String, $query: String) {
+  orders(first: $first, after: $after, query: $query, sortKey: UPDATED_AT) {
+    pageInfo { hasNextPage endCursor }
+    nodes { id updatedAt }
+  }
+}
+"""
+
 _SHIPPED = """
     fulfillments(first: 50) {
       id status createdAt trackingInfo { company number url }

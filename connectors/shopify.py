@@ -32,7 +32,7 @@ from ._channel import (
 )
 from ._shopify_calls import cut_out, read_order, read_orders, read_query
 from ._shopify_order import MAPPING
-from ._shopify_queries import ORDERS
+from ._shopify_queries import CHANGES, ORDERS
 from ._shopify_ship import confirm, confirm_many, find
 
 _RECORDS = "data.orders.nodes"
@@ -63,21 +63,35 @@ class ShopifySettings(Settings):
 
 def pull(session: Session, since: Since) -> Iterator[Page]:
     """Orders changed in [start, end], oldest change first, by cursor. An order that changes meanwhile moves past the end of
-    the window and is the next pull's."""
+    the window and is the next pull's. Where several orders are read with one operation (`batch`), the list gives ids and times
+    only, and what is stored already is not read again."""
     query = f"updated_at:>='{_stamp(since.start)}' updated_at:<='{_stamp(since.end)}'"
     sizes = [session.settings.page_size]
+    brief = batch(session.settings) > 1
 
     def fetch(token: str | None) -> tuple[Sequence[tuple[bytes, Any]], str | None]:
-        return _orders(session, query, token, sizes)
+        return _orders(session, CHANGES if brief else ORDERS, query, token, sizes)
 
-    for batch in cursor(fetch, start=since.token or None):
-        documents = tuple(_document(raw, order) for raw, order in batch.records)
-        newest = _time(batch.records[-1][1]) if batch.records else None
+    for part in cursor(fetch, start=since.token or None):
+        listed = part.records
+        documents = _changed(session, listed) if brief else tuple(_document(raw, order) for raw, order in listed)
+        newest = _time(listed[-1][1]) if listed else None
         if newest is not None and newest > since.end:
             newest = (
                 None  # no order of this window: a time nobody can have must not carry the cursor past the next page
             )
-        yield Page(documents=documents, next=batch.next or "", seen_to=newest if batch.next else since.end)
+        yield Page(documents=documents, next=part.next or "", seen_to=newest if part.next else since.end)
+
+
+def _changed(session: Session, listed: Sequence[tuple[bytes, Any]]) -> tuple[Document, ...]:
+    """The listed orders in full, but for those whose listed version is stored already. A row that names no order is itself the
+    document: nobody can ask for it, and it must not vanish."""
+    rows = [(_document(raw, row), _time(row)) for raw, row in listed]
+    nameless = [row for row, _ in rows if not row.external_id]
+    versions = [(row.external_id, row.version, at) for row, at in rows if row.external_id and at is not None]
+    known = session.known(versions) if versions else frozenset()
+    wanted = dict.fromkeys(row.external_id for row, _ in rows if row.external_id and row.external_id not in known)
+    return (*nameless, *fetch(session, list(wanted)))
 
 
 def _stamp(moment: datetime) -> str:
@@ -103,13 +117,13 @@ def _document(raw: bytes, order: Any) -> Document:
 
 
 def _orders(
-    session: Session, query: str, token: str | None, sizes: list[int]
+    session: Session, document: str, query: str, token: str | None, sizes: list[int]
 ) -> tuple[Sequence[tuple[bytes, Any]], str | None]:
     """One page. A query that costs too much is asked again for half as many orders (the cursor does not depend on it)."""
     while True:
         variables = {"first": sizes[-1], "after": token, "query": query}
         try:
-            answer = read_query(session, ORDERS, variables, records=_RECORDS)
+            answer = read_query(session, document, variables, records=_RECORDS)
             break
         except RefusedError as error:
             if error.code != "MAX_COST_EXCEEDED" or sizes[-1] == 1:

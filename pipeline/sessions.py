@@ -36,13 +36,16 @@ def channel_session(
     hub: Hub, account: Account, *, settled_after: timedelta, polls: bool = False, patient: bool = False
 ) -> ChannelSession:
     """A session for one account. `settled_after`: a stored version this much younger than its arrival need not be read again.
-    `polls` says that sweeps read after this session, `patient` that it soon lists everything again itself."""
+    `polls` says that sweeps read after this session, `patient` that it soon lists everything again itself; where many are read
+    with one call nothing is won by waiting."""
     settings, budget = _opened(
         hub, "account", account.id, account.stamp, account.channel.settings, account.channel.budget
     )
 
+    many = account.channel.batch is not None and account.channel.batch(settings) > 1
+
     def known(versions: Sequence[tuple[str, str, Any]]) -> frozenset[str]:
-        return _known(hub, account.id, versions, settled_after, polls=polls, patient=patient)
+        return _known(hub, account.id, versions, settled_after, polls=polls, patient=patient and not many)
 
     return ChannelSession(
         account=account.name,

@@ -2,7 +2,7 @@
 
 facts/global/shopify.md §1, §2, §5, §6 (2026-11-21, H; restore rate per plan M, bucket size not documented). The operation
 *name* decides what runs: HubOrders, HubOrder, HubOrdersById, HubShip, HubShipMany. Selection sets are
-not evaluated: every field the sandbox has is sent.
+not evaluated: every field the sandbox has is sent, but for a list that asks for id and updatedAt alone.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from sandbox.clock import Clock, read_utc_stamp
+from sandbox.clock import Clock, read_utc_stamp, utc_stamp
 from sandbox.faults import Injector, answer
 from sandbox.http11 import Reply, Request
 from sandbox.signing import same
@@ -147,7 +147,7 @@ class Admin:
     def execute(self, operation: str, document: str, variables: Doc, fault: str) -> tuple[bytes, int]:
         """(JSON of data, actual cost). Raises GraphError for what the sandbox does not know."""
         if operation == "HubOrders":
-            return self.orders(variables, fault)
+            return self.orders(variables, fault, brief="nodes { id updatedAt }" in document)
         if operation == "HubOrder":
             order = self.find(str(variables.get("id", "")))
             name = b"node" if re.search(r"\bnode\s*\(", document) else b"order"
@@ -179,8 +179,9 @@ class Admin:
         order = self.store.orders.get(int(text)) if prefix == "gid://shopify/Order" and text.isdecimal() else None
         return None if order is None or order.hidden else order
 
-    def orders(self, variables: Doc, fault: str) -> tuple[bytes, int]:
-        """orders(first, after, query, sortKey: UPDATED_AT): oldest change first; a changed order moves to the end."""
+    def orders(self, variables: Doc, fault: str, *, brief: bool) -> tuple[bytes, int]:
+        """orders(first, after, query, sortKey: UPDATED_AT): oldest change first; a changed order moves to the end. `brief`: ids and
+        times only."""
         first = variables.get("first")
         if not isinstance(first, int) or not 1 <= first <= FIRST_MAX:
             raise GraphError("argumentLiteralsIncompatible", f"first must be 1..{FIRST_MAX}")
@@ -190,7 +191,7 @@ class Admin:
         if after and fault != "repeat_page":
             low = max(low, self.store.index.after(read_cursor(str(after))))
         part = entries[low : min(high, low + first)]
-        nodes = b",".join(self.node_bytes(entry) for entry in part)
+        nodes = b",".join(self.brief_bytes(entry) if brief else self.node_bytes(entry) for entry in part)
         more = low + first < high
         cursor = str(after) if after and fault == "repeat_page" else (make_cursor(part[-1]) if part else None)
         self.touch_some(part)
@@ -201,6 +202,11 @@ class Admin:
         """One order of a list; an older version that still stands in the list shows itself."""
         order = self.store.orders[entry[1]]
         return order.ghost[1] if order.ghost is not None and order.ghost[0] == entry[0] else render(order)
+
+    def brief_bytes(self, entry: tuple[int, int]) -> bytes:
+        """Id and time of one order of a list."""
+        order = self.store.orders[entry[1]]
+        return f'{{"id":"{order.doc["id"]}","updatedAt":"{utc_stamp(entry[0])}"}}'.encode()
 
     def touch_some(self, part: list[tuple[int, int]]) -> None:
         """Orders of kind `touched` change right after somebody has listed them, twice at most."""

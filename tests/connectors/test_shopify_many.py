@@ -17,7 +17,7 @@ from tests.wire.loopback import Loopback, reply
 from wire.strict_json import dump, parse_value
 
 from .shop_orders import NOW, node, settings
-from .side import Side, new_client, running, session
+from .side import Side, documents, new_client, running, session, since
 
 
 @pytest.fixture(scope="module")
@@ -186,3 +186,31 @@ def parcels_of(count: int) -> list[Confirmation]:
     return [
         told(f"gid://shopify/Order/{n}", f"SF{n}", ((f"gid://shopify/LineItem/{n}", 1),)) for n in range(1, count + 1)
     ]
+
+
+def test_a_list_of_changes_reads_only_what_is_not_known(side: Side) -> None:
+    placed = side.place("shopify", 9)
+    account = side.shopify(batch=4, page_size=5)
+    found = {each.external_id: each for each in documents(shopify.pull(account, since()))}
+    assert set(placed) <= set(found)
+    whole = {each.external_id: each for each in documents(shopify.pull(side.shopify(page_size=5), since()))}
+    assert {ident: found[ident] for ident in placed} == {ident: whole[ident] for ident in placed}
+    asked: list[tuple[str, str, Any]] = []
+
+    def known(versions: Any) -> frozenset[str]:
+        asked.extend(versions)
+        return frozenset(placed[:8])
+
+    again = {each.external_id for each in documents(shopify.pull(replace(account, known=known), since()))}
+    assert again & set(placed) == {placed[8]}
+    assert {(ident, version) for ident, version, _ in asked} >= {(ident, found[ident].version) for ident in placed}
+
+
+def test_a_listed_row_without_an_id_is_a_document_of_its_own() -> None:
+    row = {"id": None, "updatedAt": "2026-11-22T07:00:00Z"}
+    page = {"orders": {"pageInfo": {"hasNextPage": False, "endCursor": None}, "nodes": [row, {"id": order(1)["id"]}]}}
+    bodies = [dump({"data": page}), dump({"data": {"nodes": [order(1)]}})]
+    with serving(bodies) as server, new_client() as client:
+        found = documents(shopify.pull(account_of(server, client), since()))
+    assert [each.external_id for each in found] == ["", "gid://shopify/Order/1"]
+    assert parse_value(found[0].body) == row

@@ -28,7 +28,7 @@ def test_reads_every_trade_of_a_window_in_full(side: Side) -> None:
     found = documents(pages)
     assert placed <= {document.external_id for document in found}
     assert all(
-        document.version == read(parse_value(document.body)).version
+        document.version == read(parse_value(document.body), now=datetime.now(UTC)).version
         for document in found
         if document.external_id in placed
     )

@@ -33,8 +33,8 @@ def line(at: int, **changes: Any) -> dict[str, Any]:
     return value
 
 
-def read(value: dict[str, Any]) -> Order:
-    return normalize(value, MAPPING, zone=ZONE, now=NOW)
+def read(value: dict[str, Any], now: datetime = NOW) -> Order:
+    return normalize(value, MAPPING, zone=ZONE, now=now)
 
 
 def refund_record() -> dict[str, Any]:
