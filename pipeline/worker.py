@@ -23,7 +23,7 @@ from pgqueuer.qm import QueueManager
 from pgqueuer.types import QueueManagerId
 
 from domain.errors import ConfigError
-from storage.claims import Claims, open_claims, open_line
+from storage.claims import Claims, open_line
 from storage.queue import owner_of, unpack
 
 from .bootstrap import Hub
@@ -86,8 +86,9 @@ class Worker:
             try:
                 async with open_line(self.hub.engine) as line:
                     choose = self._choose
-                    claims = open_claims(line, self.owner, lease=self.lease, counter=counted, choose=choose)
-                    await self._take_turns(claims)
+                    await self._take_turns(
+                        Claims(line, owner=self.owner, lease=self.lease, counter=counted, choose=choose)
+                    )
             except Exception as error:  # noqa: BLE001 - a worker must not die of what the next line may not meet
                 log.warning("worker_cut_off", error=name_of(error))
                 await asyncio.sleep(_AWAY)
@@ -120,16 +121,15 @@ class Worker:
             pause = min(_LONGEST_PAUSE, 2.0 ** min(failures, 10)) * self.hub.settings.retry_scale
             await claims.ask_again(wanted, failures + 1, timedelta(seconds=pause))
 
-    def _choose(self, lanes: list[str], held: list[str]) -> tuple[list[str], int]:
-        """Which of the lanes that have a job to ask, and for how many jobs: as far as there are threads."""
+    def _choose(self, lanes: list[str], held: list[str]) -> list[str]:
+        """Which of the lanes that have a job to ask: one for every thread that is free."""
         kinds = [lane.partition(":")[0] for lane in held]
         others = self.hub.settings.jobs - len(kinds) + kinds.count(_COMPUTES)
         # At random, so that workers that hear of the same jobs do not all go for the same ones.
         mine = random.sample(lanes, len(lanes))
         computes = [lane for lane in mine if lane.startswith(_COMPUTES) and self._does(lane)]
         chosen = [] if _COMPUTES in kinds else computes[:1]
-        chosen += [lane for lane in mine if lane not in computes and self._does(lane)][: max(0, others)]
-        return chosen, len(chosen)
+        return chosen + [lane for lane in mine if lane not in computes and self._does(lane)][: max(0, others)]
 
     def _does(self, lane: str) -> bool:
         kind = lane.partition(":")[0]

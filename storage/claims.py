@@ -13,12 +13,12 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Self
+from functools import partial
+from typing import Any
 
 from pgqueuer.adapters.persistence.qb import QueryBuilderEnvironment, QueryQueueBuilder
 from pgqueuer.db import PsycopgDriver
 from pgqueuer.models import Job, TracebackRecord
-from pgqueuer.ports.driver import NotifyCallback, TaskManagerPort
 from pgqueuer.queries import EntrypointExecutionParameter, Queries
 from pgqueuer.types import JOB_STATUS, JobId, QueueEntrypoint, QueueManagerId
 from psycopg import AsyncConnection
@@ -36,6 +36,7 @@ SELECT entrypoint AS lane, min((headers->>'room')::int) AS room,
        count(*) FILTER (WHERE status = 'picked' AND heartbeat < now() - $1::interval) AS lost,
        min(execute_after) FILTER (WHERE status = 'queued' AND execute_after >= now()) - now() AS later
   FROM queue.pgqueuer GROUP BY entrypoint ORDER BY min(id)"""
+_LISTEN = "LISTEN hub_queue"
 _BEAT = """
 UPDATE queue.pgqueuer SET heartbeat = now()
  WHERE id = ANY($1::bigint[]) AND queue_manager_id = $2 RETURNING id"""
@@ -50,39 +51,18 @@ UPDATE queue.pgqueuer SET status = 'queued', queue_manager_id = NULL, slot = NUL
  WHERE queue_manager_id = $1"""
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A worker's connections to its database, as PgQueuer wants a driver: one talks, one hears."""
+class Line(PsycopgDriver):
+    """A worker's connections to its database: PgQueuer's driver on the one that hears, its statements on another."""
 
-    talks: PsycopgDriver
-    hears: PsycopgDriver
+    def __init__(self, hears: AsyncConnection, talks: AsyncConnection) -> None:
+        super().__init__(hears)
+        self._talks = PsycopgDriver(talks)
 
     async def fetch(self, query: str, *args: object) -> list[dict[str, object]]:
-        return await self.talks.fetch(query, *args)
+        return await self._talks.fetch(query, *args)
 
     async def execute(self, query: str, *args: object) -> str:
-        return await self.talks.execute(query, *args)
-
-    async def notify(self, channel: str, payload: str) -> None:
-        await self.talks.notify(channel, payload)
-
-    async def add_listener(self, channel: str, callback: NotifyCallback) -> None:
-        await self.hears.add_listener(channel, callback)
-
-    @property
-    def shutdown(self) -> Any:
-        return self.hears.shutdown
-
-    @property
-    def tm(self) -> TaskManagerPort:
-        return self.hears.tm
-
-    async def __aenter__(self) -> Self:
-        await self.hears.__aenter__()
-        return self
-
-    async def __aexit__(self, *reason: object) -> None:
-        await self.hears.__aexit__(*reason)
+        return await self._talks.execute(query, *args)
 
 
 @asynccontextmanager
@@ -91,8 +71,8 @@ async def open_line(engine: Engine) -> AsyncIterator[Line]:
     words = line_words(engine)
     async with await AsyncConnection.connect(**words) as talks, await AsyncConnection.connect(**words) as hears:
         # Before anything is said: PgQueuer's first question whether it is heard would be lost, and end the line 10 s later.
-        await hears.execute(f"LISTEN {SETTINGS.channel}")
-        yield Line(PsycopgDriver(talks), PsycopgDriver(hears))
+        await hears.execute(_LISTEN)
+        yield Line(hears, talks)
 
 
 @dataclass(slots=True)
@@ -105,11 +85,13 @@ class Held:
 
 @dataclass
 class Claims(Queries):
-    """PgQueuer's statements for one worker, `owner`. `choose`: of the lanes that have a job to claim, which shall be asked, and
-    for how many jobs. `counter`: seconds that also count while the process is frozen."""
+    """PgQueuer's statements for one worker, `owner`. `choose`: of the lanes that have a job to claim, and those of which jobs are
+    held, which to ask, for as many jobs as lanes. `counter`: seconds that also count while the process is frozen."""
 
+    qbe: QueryBuilderEnvironment = field(default_factory=partial(QueryBuilderEnvironment, SETTINGS))
+    qbq: QueryQueueBuilder = field(default_factory=partial(QueryQueueBuilder, SETTINGS))
     owner: uuid.UUID = field(kw_only=True)
-    choose: Callable[[list[str], list[str]], tuple[list[str], int]] = field(kw_only=True)
+    choose: Callable[[list[str], list[str]], list[str]] = field(kw_only=True)
     counter: Callable[[], float] = field(kw_only=True)
     lease: timedelta = field(kw_only=True)
     held: dict[int, Held] = field(default_factory=dict)
@@ -128,13 +110,13 @@ class Claims(Queries):
         rows: list[dict[str, Any]] = await self.driver.fetch(_LOOK, self.lease)
         self.later = min((row["later"] for row in rows if row["later"] is not None), default=None)
         rooms = {str(row["lane"]): int(row["room"]) for row in rows if _is_open(row)}
-        lanes, places = self.choose(list(rooms), [each.lane for each in self.held.values()])
+        lanes = self.choose(list(rooms), [each.lane for each in self.held.values()])
         self.missed = False
-        if not lanes or places < 1:
+        if not lanes:
             return []
         began = self.counter()
         asked = {QueueEntrypoint(lane): EntrypointExecutionParameter(rooms[lane]) for lane in lanes}
-        jobs = await super().dequeue(places, asked, queue_manager_id, None, self.lease)
+        jobs = await super().dequeue(len(lanes), asked, queue_manager_id, None, self.lease)
         self.missed = not jobs
         for job in jobs:
             self.held[job.id] = Held(job.entrypoint, began + self.lease.total_seconds())
@@ -191,23 +173,3 @@ class Claims(Queries):
 
 def _is_open(row: Mapping[str, Any]) -> bool:
     return bool(row["lost"] or (row["waiting"] and row["running"] < row["room"]))
-
-
-def open_claims(
-    line: Line,
-    owner: uuid.UUID,
-    *,
-    lease: timedelta,
-    counter: Callable[[], float],
-    choose: Callable[[list[str], list[str]], tuple[list[str], int]],
-) -> Claims:
-    """The claims of one worker over one line."""
-    return Claims(
-        line,
-        QueryBuilderEnvironment(SETTINGS),
-        QueryQueueBuilder(SETTINGS),
-        owner=owner,
-        choose=choose,
-        counter=counter,
-        lease=lease,
-    )

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from domain.errors import RetryableError
+from domain.errors import ConfigError, RetryableError
 from pipeline import absorb as absorbing
 from pipeline import sending
 from pipeline.bootstrap import Hub, close_hub, keep_alive, open_hub
@@ -72,6 +72,11 @@ def test_a_worker_does_what_is_planned_and_nothing_is_left(pg_shop: Shop) -> Non
         rows = list_jobs(tx)
     assert not [row["wanted"].key for row in rows if row["owner"]]
     assert "dispatch" in {row["wanted"].name for row in rows}, "the committed push woke its sender"
+
+
+def test_kinds_of_jobs_that_share_a_lane_go_together(hub: Hub) -> None:
+    with pytest.raises(ConfigError, match="all of them or none"):
+        open_worker(hub, ["pull", "absorb"])
 
 
 def test_a_sender_frozen_after_its_last_look_has_no_leave_to_speak(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:

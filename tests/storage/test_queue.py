@@ -13,7 +13,7 @@ from threading import Barrier
 from pgqueuer.models import Job
 from pgqueuer.types import QueueManagerId
 
-from storage.claims import Claims, open_claims, open_line
+from storage.claims import Claims, open_line
 from storage.due import Wanted, hasten, take_tick
 from storage.queue import forget_log, list_jobs, owner_of, pack, put_jobs, unpack
 
@@ -33,8 +33,8 @@ def ask(store: Store, *wanted: Wanted) -> None:
 @asynccontextmanager
 async def worker(store: Store, name: str, lease: timedelta = LONG, places: int = 9) -> AsyncIterator[Claims]:
     async with open_line(store.engine) as line:
-        yield open_claims(
-            line, owner_of(name), lease=lease, counter=time.monotonic, choose=lambda lanes, _: (lanes, places)
+        yield Claims(
+            line, owner=owner_of(name), lease=lease, counter=time.monotonic, choose=lambda lanes, _: lanes[:places]
         )
 
 
