@@ -35,8 +35,9 @@ class Cost:
 def bench_growth(*, orders: int, seed: int, database: str) -> dict[str, Any]:
     """Grow to `orders` and measure on the way. `value` is the cost of an order at the end over its cost in the small database
     at the same time (bar 1.15), `page_p95` the slowest list (bar 50 ms), `bytes_per_order` all in (bar 3 KB)."""
-    small = min(_SMALL, max(1_000, orders // 10))
-    template = min(5_000, small // 2)
+    small = min(_SMALL, orders)
+    template = min(5_000, max(1, small // 2))
+    batch = min(_BATCH, small)
     began = perf_counter()
     stages: list[dict[str, Any]] = []
     with (
@@ -45,12 +46,12 @@ def bench_growth(*, orders: int, seed: int, database: str) -> dict[str, Any]:
     ):
         grow(reference, small)
         settle(reference)
-        for size in sorted({each for each in (small, *_STEPS) if each <= orders} | {orders}):
+        for size in sorted({small, orders, *(each for each in _STEPS if each < orders)}):
             filled = perf_counter()
             grow(past, size)
             settle(past)
             filled = perf_counter() - filled
-            stages.append(_stage(reference, past) | {"fill_seconds": round(filled, 1)})
+            stages.append(_stage(reference, past, batch) | {"fill_seconds": round(filled, 1)})
     last = stages[-1]
     good = last["ratio"] <= COST_BAR and last["page_p95"] <= BAR_MS and last["bytes_per_order"] <= BYTES_BAR
     return {
@@ -67,10 +68,10 @@ def bench_growth(*, orders: int, seed: int, database: str) -> dict[str, Any]:
     }
 
 
-def _stage(reference: Past, past: Past) -> dict[str, Any]:
+def _stage(reference: Past, past: Past, batch: int) -> dict[str, Any]:
     sizes = table_sizes(past)
     pages = told(measure_lists(past, 60))
-    floor, cost = _costs(reference, past)
+    floor, cost = _costs(reference, past, batch)
     return {
         "orders": past.orders,
         "cost_us": cost.clock,
@@ -85,21 +86,21 @@ def _stage(reference: Past, past: Past) -> dict[str, Any]:
     }
 
 
-def _costs(reference: Past, past: Past) -> tuple[Cost, Cost]:
+def _costs(reference: Past, past: Past, batch: int) -> tuple[Cost, Cost]:
     """Both absorb a batch by turns; the first round warms up."""
     taken: dict[int, list[tuple[float, float]]] = {0: [], 1: []}
     for turn in range(_ROUNDS + 1):
         for which, each in enumerate((reference, past)):
-            each.take(_BATCH)
+            each.take(batch)
             gc.collect()
             clock, processor = perf_counter(), process_time()
-            done = absorb(each.hub, limit=_BATCH)
-            if done != _BATCH:
-                raise RuntimeError(f"{done} of {_BATCH} documents were absorbed")
+            done = absorb(each.hub, limit=batch)
+            if done != batch:
+                raise RuntimeError(f"{done} of {batch} documents were absorbed")
             if turn:
                 taken[which].append((perf_counter() - clock, process_time() - processor))
     mine, theirs = (
-        Cost(*(round(statistics.median(values) / _BATCH * 1e6, 1) for values in zip(*taken[which], strict=True)))
+        Cost(*(round(statistics.median(values) / batch * 1e6, 1) for values in zip(*taken[which], strict=True)))
         for which in (0, 1)
     )
     return mine, theirs

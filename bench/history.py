@@ -78,7 +78,6 @@ class Past:
     step: timedelta
     orders: int = 0
     taken: int = 0
-    copies: int = 0
     ids: dict[str, int] = field(default_factory=dict)
 
     def take(self, count: int) -> None:
@@ -167,12 +166,15 @@ def _copy(past: Past, low: int, first: int, times: int, template: int) -> None:
                 raise RuntimeError(f"{left[0]} rows of {table} were not archived")
         _pools(past, connection, marks)
         statements = [_statement(connection, table, past, template) for table in _COPIED]
+        ids = [row[0] for row in connection.execute("select id from t_orders order by id").fetchall()]
         per_commit = max(1, _GATHER // template)
         for start in range(0, times, per_commit):
             connection.execute("begin")
             for copy in range(start + 1, min(times, start + per_commit) + 1):
                 moved = past.step * copy
                 values = {"shift": (span(moved) // 1000) << 22, "later": span(moved), "copy": copy}
+                if _is_pg(past):
+                    _number(connection, ids, values["shift"])
                 for statement in statements:
                     connection.execute(statement, values)
             connection.execute("commit")
@@ -196,12 +198,16 @@ def _open(url: str) -> Any:
     pg = psycopg.connect(url.replace("postgresql+psycopg://", "postgresql://"), autocommit=True)
     pg.execute("set synchronous_commit = off")
     # As long and as varied as a number; only the hub's own arithmetic makes true ones.
-    pg.execute(
-        "create function pg_temp.order_number(bigint) returns text language sql immutable as "
-        "$$select 'PA-' || substr(h, 1, 5) || '-' || substr(h, 6, 5) || '-' || substr(h, 11, 5) "
-        "from upper(md5($1::text)) h$$"
-    )
+    pg.execute("create temp table numbers (id bigint primary key, number text)")
     return pg
+
+
+def _number(connection: Any, ids: Sequence[int], shift: int) -> None:
+    """The numbers of one copy, which only the hub's own arithmetic makes."""
+    connection.execute("truncate numbers")
+    with connection.cursor().copy("copy numbers from stdin") as rows:
+        for row_id in ids:
+            rows.write_row((row_id + shift, order_number(row_id + shift, "PA")))
 
 
 def _is_pg(past: Past) -> bool:
@@ -232,7 +238,7 @@ def _statement(connection: Any, table: str, past: Past, template: int) -> str:
     names = [column[0] for column in description]
     shift, later, copy = ("%(shift)s", "%(later)s", "%(copy)s") if postgres else (":shift", ":later", ":copy")
     noise = "decode(md5((t.{0} + " + shift + ")::text), 'hex')" if postgres else "randomblob(16)"
-    number = ("pg_temp." if postgres else "") + "order_number"
+    number = "(select number from numbers where id = {})" if postgres else "order_number({})"
     mod = "%%" if postgres else "%"
     owner = "order_id" if table == "archives" else "id"
     buyers = min(_BUYERS, past.template * 200)
@@ -243,8 +249,8 @@ def _statement(connection: Any, table: str, past: Past, template: int) -> str:
     made["external_id"] = "'PO-' || " + padded.format(
         f"(cast(substr(t.external_id, 4) as integer) + {copy} * {template})"
     )
-    made["number"] = f"{number}(t.id + {shift})"
-    made["code"] = f"{number}(t.order_id + {shift}) || substr(t.code, 21)"
+    made["number"] = number.format(f"t.id + {shift}")
+    made["code"] = number.format(f"t.order_id + {shift}") + " || substr(t.code, 21)"
     digits = "lpad({0}::text, 13, '0')" if postgres else "printf('%013d', {0})"
     made["tracking"] = "'SF' || " + digits.format(f"((t.id + {shift}) {mod} 10000000000000)")
     drawn = f"((t.id {mod} 1000003) * 7919 + {copy} * 104729) {mod} "
