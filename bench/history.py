@@ -144,6 +144,8 @@ def grow(past: Past, orders: int) -> None:
     hub, missing = past.hub, orders - past.orders
     if missing <= 0:
         return
+    finish_orders(hub)
+    _age(past)
     template = min(missing, past.template)
     low = hub.ids.take(1)[0]
     first = past.taken
@@ -191,7 +193,7 @@ def _open(url: str) -> Any:
     """A connection of its own for copies: nothing that is acknowledged to anybody, so nothing waits for the disk."""
     if url.startswith("sqlite"):
         connection = dbapi2.connect(url.removeprefix("sqlite:///"), isolation_level=None)
-        for pragma in ("synchronous=off", "cache_size=-524288", "temp_store=memory", "wal_autocheckpoint=20000"):
+        for pragma in ("synchronous=off", "cache_size=-262144", "temp_store=memory", "wal_autocheckpoint=20000"):
             connection.execute(f"pragma {pragma}")
         connection.create_function("order_number", 1, lambda row_id: order_number(row_id, "PA"), deterministic=True)
         return connection

@@ -29,6 +29,10 @@ PLACES = tuple(_SAMPLED)
 SIZE = 32_768
 _CONTENT = "dictionaries.content"
 _BLOCK = 4
+_PAGE = 200
+_LONG = 65_536
+# Bytes that are read for one training at most.
+_ROOM = 16 * 2**20
 
 
 def number_of(content: bytes) -> int:
@@ -38,10 +42,21 @@ def number_of(content: bytes) -> int:
 
 
 def load_samples(tx: Connection, vault: Vault, place: str, most: int) -> list[bytes]:
-    """The newest `most` values at a place, opened."""
+    """The newest values at a place, opened: at most `most`, and no more than some megabytes of them."""
     key, column = _SAMPLED[place]
-    query = select(key.label("row"), column.label("blob")).order_by(key.desc()).limit(most)
-    return [vault.open(place, row["row"], row["blob"]) for row in rows_of(tx, query)]
+    samples: list[bytes] = []
+    before, room = 2**63 - 1, _ROOM
+    while len(samples) < most and room > 0:
+        query = select(key.label("row"), column.label("blob")).where(key < before).order_by(key.desc()).limit(_PAGE)
+        page = rows_of(tx, query)
+        opened = [vault.open(place, row["row"], row["blob"]) for row in page]
+        # One long value teaches nothing about the many short ones.
+        samples += [sample for sample in opened if len(sample) <= _LONG]
+        room -= sum(map(len, opened))
+        if len(page) < _PAGE:
+            break
+        before = page[-1]["row"]
+    return samples[:most]
 
 
 def train(samples: Sequence[bytes]) -> bytes | None:
