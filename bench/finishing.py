@@ -8,7 +8,8 @@ from datetime import timedelta
 
 from pipeline.absorb import absorb
 from pipeline.bootstrap import Hub
-from pipeline.dispatch import Job, Outcome, claim
+from pipeline.dispatch import claim
+from pipeline.sending import Job, Outcome
 from pipeline.settle import settle
 from storage.inbox import Arrival, put_arrivals
 from storage.rows import Row

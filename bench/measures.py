@@ -15,10 +15,10 @@ from .api import bench_api, show_api
 from .claims import as_json as claims_as_json
 from .claims import run_claims
 from .demo import run_demo
-from .peers import FOLDER, run_peers, show_peers
 from .growth import bench_growth
 from .lists import bench_lists
 from .memory import bench_memory
+from .peers import FOLDER, run_peers, show_peers
 from .replay import measure_replay
 from .rules import run_rules
 

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, select
 
 from domain.errors import ConfigError
 
-from .presets import FIRST_TRAINED, LEVEL, is_known, remember
+from .presets import FIRST_TRAINED, PRESET_LEVEL, is_known, remember
 from .rows import insert_missing, rows_of
 from .tables import archives, decisions, dictionaries, inbox, orders
 from .vault import Vault
@@ -70,7 +70,7 @@ def train(samples: Sequence[bytes]) -> bytes | None:
 def compressed_size(samples: Sequence[bytes], content: bytes | None) -> int:
     """What these values come to with a dictionary (or without one), bytes."""
     known = zstandard.ZstdCompressionDict(content) if content else None
-    packer = zstandard.ZstdCompressor(level=LEVEL, dict_data=known, write_checksum=False, write_dict_id=False)
+    packer = zstandard.ZstdCompressor(level=PRESET_LEVEL, dict_data=known, write_checksum=False, write_dict_id=False)
     return sum(len(packer.compress(sample)) for sample in samples)
 
 
