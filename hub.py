@@ -237,7 +237,9 @@ def bench(
         "rules: 30 rules on one order; claims: orders that compete for the last piece; "
         "replay: a draft tried on that many generated past orders; "
         "scale: the life cycle with several workers on PostgreSQL; "
-        "peers: bulk intake beside Tryton and the life cycle beside Vendure, which it installs",
+        "peers: bulk intake beside Tryton and the life cycle beside Vendure, which it installs; "
+        "list: every list and search with that many stored orders; "
+        "growth: cost, pages and bytes per order up to --orders; memory: the most held while --orders are absorbed",
     ),
     orders: int = 1000,
     seed: int = 1,

@@ -63,12 +63,12 @@ def bench_absorb(*, orders: int, seed: int, database: str, runs: int = 3, batch:
     """Measure `runs` times `orders` orders, hub and floor by turns, on an empty database of its own each time."""
     hub_rates, floor_rates = [], []
     for run in range(runs + 1):
-        with _fresh(database, batch) as hub:
+        with fresh(database, batch) as hub:
             fill_inbox(hub, orders, seed)
             spare_the_collector()  # as every process that absorbs does
             taken = _timed(partial(absorb_all_of, hub, orders))
             tables = _written(hub)
-        with _fresh(database, batch) as hub:
+        with fresh(database, batch) as hub:
             fill_inbox(hub, orders, seed)
             floor = _timed(partial(write_bare, hub, tables, orders, batch))
         if run:  # the first pair warms up
@@ -78,10 +78,11 @@ def bench_absorb(*, orders: int, seed: int, database: str, runs: int = 3, batch:
 
 
 @contextlib.contextmanager
-def _fresh(database: str, batch: int) -> Iterator[Hub]:
+def fresh(database: str, batch: int) -> Iterator[Hub]:
+    """A furnished hub on a database of its own, gone afterwards."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hub-bench-")))
-        url = stack.enter_context(_own_database(database)) if database else ""
+        url = stack.enter_context(own_database(database)) if database else ""
         hub = open_hub(Settings(data_folder=folder, database_url=url, batch=batch))
         stack.callback(close_hub, hub)
         (folder / "rules.json").write_text(json.dumps(goods.ruleset()))
@@ -90,7 +91,7 @@ def _fresh(database: str, batch: int) -> Iterator[Hub]:
 
 
 @contextlib.contextmanager
-def _own_database(url: str) -> Iterator[str]:
+def own_database(url: str) -> Iterator[str]:
     """A database of its own on the server of `url`, dropped afterwards."""
     plain = url.replace("postgresql+psycopg://", "postgresql://")
     name = f"hub_bench_{time.time_ns()}"

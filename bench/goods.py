@@ -105,22 +105,24 @@ def _channel() -> dict[str, Any]:
 
 
 def documents(
-    count: int, seed: int = 1, *, first: int = 0, lines: Sequence[int] = _LINES
+    count: int, seed: int = 1, *, first: int = 0, lines: Sequence[int] = _LINES, begin: datetime = _BEGINNING
 ) -> Iterator[tuple[str, str, bytes]]:
-    """(account, external id, body) of `count` orders, numbered from `first`; `lines` are the counts of lines to draw from."""
+    """(account, external id, body) of `count` orders, numbered from `first`, the first ten days of them placed from `begin` on;
+    `lines` are the counts of lines to draw from."""
     for number in range(first, first + count):
         rng = Random(f"{seed}:{number}")
-        external_id = f"PO-{number:09d}"
-        body = json.dumps(_order(rng, number, external_id, lines), ensure_ascii=False, separators=(",", ":")).encode()
-        yield f"shop-{number % ACCOUNTS}", external_id, body
+        order = _order(rng, number, lines, begin)
+        body = json.dumps(order, ensure_ascii=False, separators=(",", ":")).encode()
+        yield f"shop-{number % ACCOUNTS}", str(order["external_id"]), body
 
 
-def _order(rng: Random, number: int, external_id: str, counts: Sequence[int]) -> dict[str, Any]:
+def _order(rng: Random, number: int, counts: Sequence[int], begin: datetime) -> dict[str, Any]:
+    external_id = f"PO-{number:09d}"
     lines = [_line(rng, n) for n in range(1, rng.choice(counts) + 1)]
     goods = sum(line["quantity"] * round(float(line["unit_price"]) * 100) for line in lines)
     freight, discount = rng.choice((0, 800, 1000)), goods // 20 if rng.random() < 0.4 else 0
     province, city, district, town = rng.choice(_PLACES)
-    at = _BEGINNING + timedelta(seconds=number % 864_000)
+    at = begin + timedelta(seconds=number % 864_000)
     order: dict[str, Any] = {
         "external_id": external_id,
         "placed_at": at.isoformat(),

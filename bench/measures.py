@@ -15,6 +15,9 @@ from .api import bench_api, show_api
 from .claims import as_json as claims_as_json
 from .claims import run_claims
 from .demo import run_demo
+from .growth import bench_growth
+from .lists import bench_lists
+from .memory import bench_memory
 from .peers import FOLDER, run_peers, show_peers
 from .replay import measure_replay
 from .rules import run_rules
@@ -104,6 +107,18 @@ def _peers(choice: Choice) -> dict[str, Any]:
     )
 
 
+def _list(choice: Choice) -> dict[str, Any]:
+    return bench_lists(count=choice.orders, seed=choice.seed, database=choice.database)
+
+
+def _growth(choice: Choice) -> dict[str, Any]:
+    return bench_growth(orders=choice.orders, seed=choice.seed, database=choice.database)
+
+
+def _memory(choice: Choice) -> dict[str, Any]:
+    return bench_memory(orders=choice.orders, seed=choice.seed, database=choice.database)
+
+
 _MEASURES: Mapping[str, Callable[[Choice], dict[str, Any]]] = {
     "absorb": _absorb,
     "api": _api,
@@ -113,5 +128,8 @@ _MEASURES: Mapping[str, Callable[[Choice], dict[str, Any]]] = {
     "replay": _replay,
     "scale": _scale,
     "peers": _peers,
+    "list": _list,
+    "growth": _growth,
+    "memory": _memory,
 }
 _TABLES: Mapping[str, Callable[[Mapping[str, Any]], Sequence[str]]] = {"api": show_api, "peers": show_peers}

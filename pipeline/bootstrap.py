@@ -14,12 +14,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, Engine
 
 from domain.numbers import IdMaker, made_at
 from storage.database import is_sqlite, migrate, open_engine, reading
+from storage.dictionaries import adopt, load_dictionary
 from storage.due import Wanted, hasten
 from storage.nodes import claim_node, free_node, keep_node, lease_end, newest_id
 from storage.times import micros
@@ -181,9 +183,11 @@ def open_hub(settings: Settings, *, clock: Callable[[], datetime] | None = None,
         shared.set(engine)
         with engine.begin() as tx:
             node, ids = _claim_ids(tx, holder, clock)
+            adopt(tx, vault)
     except BaseException:
         engine.dispose()
         raise
+    vault.trained.find = partial(_find_dictionary, reading(engine), vault)
     # A call ends inside the claim it was made under, whatever the claim's length.
     limits = Limits(total=min(_LONGEST_CALL, settings.lease_seconds / 2))
     return Hub(
@@ -209,6 +213,12 @@ def _claim_ids(tx: Connection, holder: str, clock: Callable[[], datetime]) -> tu
     return node, IdMaker(node, lambda: micros(clock()) // 1000, after=newest, until_ms=until)
 
 
+def _find_dictionary(engine: Engine, vault: Vault, number: int) -> bytes:
+    """One that another process has trained since this one looked last; a transaction of its own, whatever the caller is in."""
+    with engine.begin() as tx:
+        return load_dictionary(tx, vault, number)
+
+
 def _breaker(settings: Settings) -> BreakerRule:
     """The pauses of a breaker are retry delays of ours: they scale with the others."""
     rule = BreakerRule()
@@ -227,6 +237,7 @@ def keep_alive(hub: Hub) -> None:
     with hub.write() as tx:
         if not keep_node(tx, hub.node, hub.holder, now=now, lease=ahead + _NODE_LEASE):
             fresh = _claim_ids(tx, hub.holder, hub.clock)
+        adopt(tx, hub.vault)
     if fresh is None:
         hub.ids.extend((now + ahead + _NODE_LEASE) // 1000)
     else:

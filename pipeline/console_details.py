@@ -12,13 +12,13 @@ from sqlalchemy import Connection
 
 from domain.errors import HubError, RefusedError
 from normalizer.divisions import place_of
-from storage.events import broken_link, load_events
+from storage.events import broken_link
 from storage.exception_lists import find_exception, list_order_exceptions
 from storage.inbox import load_documents, open_body, versions_of
-from storage.order_reads import load_newest_decisions, load_newest_events
 from storage.rows import Row
 from storage.standing import find_account, find_partner_name, load_warehouse_names
 
+from .archive import read_decisions, read_events
 from .bootstrap import Hub
 from .console_views import show_exceptions
 from .corrections import CONSIGNEE_FIELDS
@@ -64,7 +64,7 @@ def exception_detail(hub: Hub, ref: str) -> Row:
             "lines": [dossier.lines[number] for number in sorted(dossier.lines)],
             "verdicts": json.loads(dossier.order["verdicts"]),
             "decision": decisions[0] if decisions else None,
-            "history": [_event(event) for event in load_newest_events(tx, dossier.id, 8)],
+            "history": [_event(event) for event in reversed(read_events(hub, tx, dossier.id)[-8:])],
         }
         shown |= {name: mask_remark(dossier.private.get(name)) for name in ("buyer_message", "seller_memo")}
     return shown
@@ -140,7 +140,7 @@ def _division(candidate: str) -> dict[str, str] | None:
 
 def _decisions(hub: Hub, tx: Connection, order_id: int, limit: int) -> list[Row]:
     shown = []
-    for row in load_newest_decisions(tx, order_id, limit):
+    for row in read_decisions(hub, tx, order_id, limit):
         try:
             record = hub.vault.open_json(RECORD, row["id"], row["record"])
             record["trace"] = trace_of(tx, record)
@@ -175,7 +175,7 @@ def order_detail(hub: Hub, number: str) -> Row:
         account = find_account(tx, order["account_id"])
         partner = find_partner_name(tx, order["partner_id"])
         exceptions = list_order_exceptions(tx, order_id, 50)
-        events = load_events(tx, order_id)
+        events = read_events(hub, tx, order_id)
         warehouses = load_warehouse_names(tx)
         ship_to = ship_to_of(dossier.private)
         return (

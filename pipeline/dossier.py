@@ -6,14 +6,16 @@ orders, their outbox rows, stock; each sorted."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Connection
 
 from storage import tables as t
+from storage.archives import load_archived, restore_archived
 from storage.compact import sorted_text
 from storage.events import GENESIS, link
 from storage.rows import Row, Table, insert_rows, load_rows, update_rows
@@ -91,7 +93,8 @@ class Dossier:
 
 
 def load_dossiers(tx: Connection, vault: Vault, order_ids: Iterable[int], *, lock: bool = True) -> dict[int, Dossier]:
-    """Load everything stored about these orders; with `lock` nobody else changes them until the transaction ends."""
+    """Load everything stored about these orders; with `lock` nobody else changes them until the transaction ends, and what was
+    archived of them is brought back."""
     ids = sorted(set(order_ids))
     if not ids:
         return {}
@@ -99,21 +102,22 @@ def load_dossiers(tx: Connection, vault: Vault, order_ids: Iterable[int], *, loc
         int(row["id"]): Dossier(order=row, private=vault.open_json(PRIVATE, row["id"], row["private"]))
         for row in load_rows(tx, t.orders, t.orders.c.id, ids, lock=lock)
     }
-    for row in load_rows(tx, t.outbox, t.outbox.c.order_id, ids, lock=lock):
+    rows_of = partial(_rows, tx, _packed(tx, vault, found, lock=lock))
+    for row in rows_of(t.outbox, "order_id", ids, lock=lock):
         found[row["order_id"]].outbox[row["id"]] = row
-    for row in load_rows(tx, t.order_lines, t.order_lines.c.order_id, ids):
+    for row in rows_of(t.order_lines, "order_id", ids):
         found[row["order_id"]].lines[row["line"]] = row
     owner: dict[int, Dossier] = {}
     for row in load_rows(tx, t.fulfilments, t.fulfilments.c.order_id, ids):
         owner[row["id"]] = found[row["order_id"]]
         found[row["order_id"]].fulfilments[row["id"]] = row
-    for row in load_rows(tx, t.fulfilment_lines, t.fulfilment_lines.c.fulfilment_id, owner):
+    for row in rows_of(t.fulfilment_lines, "fulfilment_id", owner):
         owner[row["fulfilment_id"]].fulfilment_lines[row["fulfilment_id"], row["line"], row["sku"]] = row
     parcels: dict[int, Dossier] = {}
     for row in load_rows(tx, t.packages, t.packages.c.order_id, ids):
         parcels[row["id"]] = found[row["order_id"]]
         found[row["order_id"]].packages[row["id"]] = row
-    for row in load_rows(tx, t.package_lines, t.package_lines.c.package_id, parcels):
+    for row in rows_of(t.package_lines, "package_id", parcels):
         parcels[row["package_id"]].package_lines[row["package_id"], row["line"], row["sku"]] = row
     for row in load_rows(tx, t.exceptions, t.exceptions.c.order_id, ids):
         if row["state"] != "resolved":
@@ -121,6 +125,31 @@ def load_dossiers(tx: Connection, vault: Vault, order_ids: Iterable[int], *, loc
     for row in load_rows(tx, t.after_sales, t.after_sales.c.order_id, ids):
         found[row["order_id"]].after_sales[row["external_id"]] = row
     return found
+
+
+def _packed(tx: Connection, vault: Vault, order_ids: Iterable[int], *, lock: bool) -> dict[Table, list[Row]]:
+    """What is archived of these orders, by table: nothing once it has been brought back."""
+    packed: dict[Table, list[Row]] = {}
+    if lock:
+        restore_archived(tx, vault, order_ids)
+        return packed
+    for rows in load_archived(tx, vault, order_ids).values():
+        for table, values in rows.items():
+            packed.setdefault(table, []).extend(values)
+    return packed
+
+
+def _rows(
+    tx: Connection,
+    packed: Mapping[Table, list[Row]],
+    table: Table,
+    column: str,
+    values: Iterable[int],
+    *,
+    lock: bool = False,
+) -> Iterator[Row]:
+    yield from load_rows(tx, table, table.c[column], values, lock=lock)
+    yield from packed.get(table, ())
 
 
 @dataclass(frozen=True, slots=True)

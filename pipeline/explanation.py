@@ -16,10 +16,10 @@ from rules.decide import decide
 from rules.explain import Alternative, RuleSeen, explain, explain_alternative, look_at_rules
 from rules.record import effects_of, freeze_decision
 from rules.seen import Seen
-from storage.order_reads import load_newest_decisions
 from storage.rows import Row
 
 from .access import Caller
+from .archive import read_decisions
 from .bootstrap import Hub
 from .dossier import RECORD
 from .order_view import order_id_of
@@ -46,7 +46,7 @@ def explain_order(hub: Hub, order_id: int, instead: str = "") -> dict[str, Any]:
     RefusedError `alternative`."""
     goal = read_goal(instead) if instead else None
     with hub.read() as tx:
-        row = _newest(tx, order_id)
+        row = _newest(hub, tx, order_id)
         record: dict[str, Any] = hub.vault.open_json(RECORD, row["id"], row["record"]) if row else {}
         found = find_case(tx, record.get("input")) if row else NO_DECISION
     if row is None or isinstance(found, str):
@@ -65,15 +65,15 @@ def explain_order(hub: Hub, order_id: int, instead: str = "") -> dict[str, Any]:
     }
 
 
-def _newest(tx: Connection, order_id: int) -> Row | None:
-    found = load_newest_decisions(tx, order_id, 1)
+def _newest(hub: Hub, tx: Connection, order_id: int) -> Row | None:
+    found = read_decisions(hub, tx, order_id, 1)
     return found[0] if found else None
 
 
 def _outcome(hub: Hub, order_id: int) -> dict[str, Any]:
     """What a partner is told: neither rules nor facts, stock, warehouses or reasons in words of ours."""
     with hub.read() as tx:
-        row = _newest(tx, order_id)
+        row = _newest(hub, tx, order_id)
         record: dict[str, Any] = hub.vault.open_json(RECORD, row["id"], row["record"]) if row else {}
     told = _head(row)
     told.pop("ruleset")

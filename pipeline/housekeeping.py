@@ -1,5 +1,5 @@
 """What has to be swept up now and then: snoozed exceptions, reservations whose time is over, credit that became free,
-expired memories, this process's lease."""
+expired memories, finished orders, this process's lease."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from storage.deliveries import delete_expired_deliveries
 from storage.due import hasten
 from storage.idempotency import delete_expired_replies
 
+from .archive import archive_finished, train_dictionaries
 from .bootstrap import Hub, keep_alive
 from .expiry import end_reservations
 from .review import use_free_credit, wake_snoozed
@@ -19,8 +20,9 @@ _REMEMBERED = timedelta(hours=1)
 
 def keep_house(hub: Hub) -> None:
     """Wake what was snoozed until now, give back unpaid reservations, decide again what waited for credit, forget
-    idempotency keys and delivery ids older than seven days."""
+    idempotency keys and delivery ids older than seven days, pack orders that ended long ago."""
     keep_alive(hub)
+    train_dictionaries(hub)
     wake_snoozed(hub)
     end_reservations(hub)
     use_free_credit(hub)
@@ -29,6 +31,7 @@ def keep_house(hub: Hub) -> None:
     with hub.write() as tx:
         delete_expired_replies(tx, now=hub.now())
         delete_expired_deliveries(tx, now=hub.now())
+    archive_finished(hub)
 
 
 def _forget_jobs(hub: Hub) -> None:

@@ -9,17 +9,16 @@ from typing import Any
 from sqlalchemy import Connection
 
 from domain.errors import RefusedError
-from storage.events import load_events
 from storage.exception_lists import list_order_exceptions
 from storage.inbox import versions_of
 from storage.order_reads import (
     find_external_owner,
     find_order_owner,
     load_after_sale_lines,
-    load_newest_decisions,
 )
 from storage.rows import Row
 
+from .archive import read_decisions, read_events
 from .bootstrap import Hub
 from .contexts import seen_facts
 from .directory import Directory, read_directory
@@ -110,7 +109,7 @@ def order_view(hub: Hub, order_id: int, *, reveal: bool = False) -> dict[str, An
                 "exceptions": exception_rows(hub, tx, directory, exceptions),
                 "decision": _decision(hub, tx, order_id),
                 "documents": _documents(tx, dossier),
-                "events": _events(tx, order_id),
+                "events": _events(hub, tx, order_id),
             }
         )
 
@@ -216,7 +215,7 @@ def _after_sales(tx: Connection, dossier: Dossier) -> list[dict[str, Any]]:
 
 
 def _decision(hub: Hub, tx: Connection, order_id: int) -> dict[str, Any] | None:
-    found = load_newest_decisions(tx, order_id, 1)
+    found = read_decisions(hub, tx, order_id, 1)
     if not found:
         return None
     row = found[0]
@@ -245,7 +244,7 @@ def _documents(tx: Connection, dossier: Dossier) -> list[dict[str, Any]]:
     ]
 
 
-def _events(tx: Connection, order_id: int) -> list[dict[str, Any]]:
+def _events(hub: Hub, tx: Connection, order_id: int) -> list[dict[str, Any]]:
     return [
         {
             "seq": row["seq"],
@@ -254,5 +253,5 @@ def _events(tx: Connection, order_id: int) -> list[dict[str, Any]]:
             "kind": row["kind"],
             "detail": json.loads(row["detail"]) if row["detail"] else {},
         }
-        for row in load_events(tx, order_id)[-_EVENTS:]
+        for row in read_events(hub, tx, order_id)[-_EVENTS:]
     ]

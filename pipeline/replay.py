@@ -23,9 +23,11 @@ from rules.difference import KINDS, cost_of, differences
 from rules.language import load as load_ruleset
 from rules.record import effects_of, freeze_decision, freeze_trace, thaw, thaw_network, thaw_sender
 from rules.ruleset import Ruleset
+from storage.archives import list_archived, load_archived
 from storage.replays import list_decisions, load_order_numbers
 from storage.rows import Row
 from storage.rulesets import find_contexts, load_ruleset_documents
+from storage.tables import decisions
 
 from .bootstrap import Hub
 from .directory import read_directory
@@ -123,9 +125,30 @@ def _chunks(hub: Hub, *, last: int, since: int) -> Iterator[list[Row]]:
                 fresh.append(row)
         if fresh:
             yield fresh
-        if len(rows) < _CHUNK or len(seen) >= last:
+        if len(seen) >= last:
             return
+        if len(rows) < _CHUNK:
+            break
         before = rows[-1]["id"]
+    yield from _archived(hub, seen, last=last, since=since)
+
+
+def _archived(hub: Hub, seen: set[int], *, last: int, since: int) -> Iterator[list[Row]]:
+    """After those: the newest decision of each archived order, the newest order first."""
+    before = _ALL
+    for _ in range(last // _CHUNK + 2):
+        with hub.read() as tx:
+            ids = list_archived(tx, before=before, limit=_CHUNK)
+            packed = load_archived(tx, hub.vault, [each for each in ids if each not in seen])
+        made = [max(rows[decisions], key=lambda row: int(row["id"])) for rows in packed.values() if rows[decisions]]
+        fresh = sorted((row for row in made if row["created_at"] >= since), key=lambda row: -int(row["order_id"]))
+        fresh = fresh[: last - len(seen)]
+        seen |= {row["order_id"] for row in fresh}
+        if fresh:
+            yield fresh
+        if len(ids) < _CHUNK or len(seen) >= last or not fresh:
+            return
+        before = ids[-1]
 
 
 def _open(hub: Hub, row: Row) -> dict[str, Any] | None:

@@ -30,15 +30,17 @@ _NAMES = {
     "HUB_STOCK_SECONDS": "stock_seconds",
     "HUB_NEWS_SECONDS": "news_seconds",
     "HUB_STALE_SECONDS": "stale_seconds",
+    "HUB_ARCHIVE_DAYS": "archive_days",
 }
 
 
 class Settings(BaseModel):
     """What an operator may set. Seconds are real seconds; `retry_scale` multiplies every retry delay of ours (never a
     peer's Retry-After); `delay_seconds` is the window in which a released order may still be cancelled cheaply;
-    `stale_seconds` is the age from which a warehouse's stock snapshot is not sold from any more (0: never). On PostgreSQL:
-    `calls` is how many calls one account or warehouse gets at once from all machines together, `jobs` how many jobs one
-    process runs side by side, `lease_seconds` how long a claim lasts without a sign of life."""
+    `stale_seconds` is the age from which a warehouse's stock snapshot is not sold from any more (0: never);
+    `archive_days` after its last change an order that ended is archived. On PostgreSQL: `calls` is how many calls one
+    account or warehouse gets at once from all machines together, `jobs` how many jobs one process runs side by side,
+    `lease_seconds` how long a claim lasts without a sign of life."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -59,6 +61,7 @@ class Settings(BaseModel):
     stock_seconds: float = Field(default=300.0, ge=0.05, le=86_400)
     news_seconds: float = Field(default=600.0, ge=0.05, le=86_400)
     stale_seconds: float = Field(default=0.0, ge=0, le=30 * 86_400)
+    archive_days: float = Field(default=7.0, ge=0, le=3_650)
     console_open: bool = False
 
     @property

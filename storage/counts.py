@@ -6,11 +6,9 @@ from typing import Any
 
 from sqlalchemy import Connection, exists, func, select
 
+from .outbox import ALIVE, WAITING
 from .rows import Row, rows_of
 from .tables import exceptions, hints, inbox, orders, outbox
-
-_ALIVE = ("due", "sending", "unknown")
-_UNSENT = (*_ALIVE, "waiting")
 
 
 def count_exceptions(tx: Connection, state: str, limit: int) -> int:
@@ -60,9 +58,7 @@ def count_warehouse_work(tx: Connection, limit: int) -> list[Row]:
     """What waits for each warehouse. Rows of `target_id`, `state` (due, sending, unknown), `rows`, `oldest` (its earliest
     due_at in µs)."""
     x = outbox
-    work = (
-        select(x.c.target_kind, x.c.target_id, x.c.state, x.c.due_at).where(x.c.state.in_(_ALIVE)).limit(limit)
-    ).subquery()
+    work = (select(x.c.target_kind, x.c.target_id, x.c.state, x.c.due_at).where(ALIVE).limit(limit)).subquery()
     query = (
         select(work.c.target_id, work.c.state, func.count().label("rows"), func.min(work.c.due_at).label("oldest"))
         .where(work.c.target_kind == "warehouse")
@@ -81,7 +77,7 @@ def count_due_effects(tx: Connection, *, now: int, limit: int) -> tuple[int, int
     """Effects that are due or under way, and since when the earliest is (times in µs); served by the partial index on what
     is alive."""
     o = outbox
-    alive = select(o.c.due_at).where(o.c.state.in_(_ALIVE), o.c.due_at <= now).order_by(o.c.due_at).limit(limit)
+    alive = select(o.c.due_at).where(ALIVE, o.c.due_at <= now).order_by(o.c.due_at).limit(limit)
     return _count_and_least(tx, alive.subquery().c.due_at)
 
 
@@ -94,8 +90,9 @@ def count_hints(tx: Connection, limit: int) -> int:
 def find_unfinished(tx: Connection) -> bool:
     """Whether anything waits to be absorbed or sent. Parked work waits for a person and is not counted."""
     unread = tx.execute(select(exists().where(inbox.c.state == "new"))).scalar()
-    unsent = tx.execute(select(exists().where(outbox.c.state.in_(_UNSENT)))).scalar()
-    return bool(unread or unsent)
+    unsent = tx.execute(select(exists(select(outbox.c.id).where(ALIVE)))).scalar()
+    waiting = tx.execute(select(exists(select(outbox.c.id).where(WAITING)))).scalar()
+    return bool(unread or unsent or waiting)
 
 
 def _count_and_least(tx: Connection, column: Any) -> tuple[int, int | None]:

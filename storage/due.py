@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, exists, literal, select, text, true
 
+from .outbox import ALIVE
 from .rows import dialect_insert
 from .tables import accounts, cursors, fulfilments, inbox, outbox, ticks, warehouses
 
-_WORK = ("due", "sending", "unknown")
 _LOOK = 1_000
 _HASTEN = text(
     "SELECT set_config('synchronous_commit', 'off', true), set_config('idle_in_transaction_session_timeout', '3s', true)"
@@ -59,11 +59,7 @@ def list_due_targets(tx: Connection, *, now: int) -> list[int]:
     """Ids of warehouses and accounts to which something is to be sent."""
     found: list[int] = []
     for table in (warehouses, accounts):
-        waits = exists(
-            select(literal(1)).where(
-                outbox.c.target_id == table.c.id, outbox.c.state.in_(_WORK), outbox.c.due_at <= now
-            )
-        )
+        waits = exists(select(literal(1)).where(outbox.c.target_id == table.c.id, ALIVE, outbox.c.due_at <= now))
         found += tx.execute(select(table.c.id).where(table.c.enabled, table.c.state == "active", waits)).scalars()
     return found
 

@@ -36,7 +36,9 @@ def load_open_subjects(tx: Connection, subjects: Iterable[str]) -> list[Row]:
 def list_curable_orders(tx: Connection, codes: Iterable[str], *, account_id: int | None, limit: int) -> list[int]:
     """Ids of orders with an exception of these codes that nobody has resolved, the oldest exception first."""
     x = exceptions
-    query = select(x.c.order_id).where(x.c.state != "resolved", x.c.code.in_(sorted(codes)), x.c.order_id.is_not(None))
+    query = select(x.c.order_id).where(
+        x.c.state.in_(("open", "snoozed")), x.c.code.in_(sorted(codes)), x.c.order_id.is_not(None)
+    )
     if account_id is not None:
         query = query.where(x.c.account_id == account_id)
     return list(tx.execute(query.order_by(x.c.id).limit(limit)).scalars())

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from sqlalchemy import Connection, select
 
 from .rows import Row, load_rows, rows_of
-from .tables import after_sale_lines, decisions, events, fulfilments, orders, outbox, packages, warehouses
+from .tables import after_sale_lines, archives, decisions, fulfilments, orders, outbox, packages, warehouses
 
 
 def find_order_owner(tx: Connection, order_id: int) -> Row | None:
@@ -46,12 +46,6 @@ def load_newest_decisions(tx: Connection, order_id: int, limit: int) -> list[Row
     return rows_of(tx, select(d).where(d.c.order_id == order_id).order_by(d.c.id.desc()).limit(limit))
 
 
-def load_newest_events(tx: Connection, order_id: int, limit: int) -> list[Row]:
-    """The last entries of an order's log, the newest first."""
-    e = events
-    return rows_of(tx, select(e).where(e.c.order_id == order_id).order_by(e.c.seq.desc()).limit(limit))
-
-
 def load_after_sale_lines(tx: Connection, after_sale_ids: Collection[int]) -> list[Row]:
     """after_sale_id, line and quantity of these after-sales."""
     a = after_sale_lines
@@ -81,5 +75,10 @@ def load_packages(tx: Connection, order_ids: Iterable[int]) -> list[Row]:
 
 def find_pushed_orders(tx: Connection, order_ids: Iterable[int]) -> set[int]:
     """Those of these orders of which at least one fulfilment was accepted by its warehouse."""
-    rows = load_rows(tx, outbox, outbox.c.order_id, order_ids)
-    return {row["order_id"] for row in rows if row["kind"] == "push" and row["state"] == "done"}
+    ids = list(order_ids)
+    rows = load_rows(tx, outbox, outbox.c.order_id, ids)
+    pushed = {row["order_id"] for row in rows if row["kind"] == "push" and row["state"] == "done"}
+    # The outbox rows of an archived order are packed; what its warehouse answered stands on the fulfilment too.
+    packed = {row["order_id"] for row in load_rows(tx, archives, archives.c.order_id, ids)}
+    parts = load_rows(tx, fulfilments, fulfilments.c.order_id, packed)
+    return pushed | {row["order_id"] for row in parts if row["warehouse_ref"]}

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, bindparam, select, text, update
 
 from .rows import Row, chunks, rows_of
 from .tables import fulfilments, outbox
 
-_WORK = ("due", "sending", "unknown")
+# Written out, as in the partial indexes: with bound values SQLite would walk every row ever sent.
+ALIVE = text("outbox.state IN ('due', 'sending', 'unknown')")
+WAITING = text("outbox.state = 'waiting'")
 # Asked before every single push: built once.
 _PUSH_STATE = (
     select(outbox.c.id, fulfilments.c.state)
@@ -39,9 +41,7 @@ def claim_outbox(
     """Take up to `limit` rows whose time has come: due ones, unknown ones to look at, and those whose sender's lease ran
     out (`was` tells which). Each comes back with our token and one attempt more. `targets` are skipped;
     with `only`, everything else is."""
-    query = (
-        select(outbox).where(outbox.c.state.in_(_WORK), outbox.c.due_at <= now).order_by(outbox.c.due_at).limit(limit)
-    )
+    query = select(outbox).where(ALIVE, outbox.c.due_at <= now).order_by(outbox.c.due_at).limit(limit)
     if targets:
         query = query.where(outbox.c.target_id.not_in(targets))
     if only is not None:
@@ -72,7 +72,7 @@ def push_states(tx: Connection, row_ids: Sequence[int], token: int) -> dict[int,
 
 def next_due(tx: Connection) -> int | None:
     """When the earliest row needs attention (µs), None if none does."""
-    query = select(outbox.c.due_at).where(outbox.c.state.in_(_WORK)).order_by(outbox.c.due_at).limit(1)
+    query = select(outbox.c.due_at).where(ALIVE).order_by(outbox.c.due_at).limit(1)
     return tx.execute(query).scalar()
 
 

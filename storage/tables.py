@@ -221,6 +221,16 @@ contexts = Table(
     _int("created_at"),
 )
 
+# What values of one place have in common (storage.dictionaries); `number` is made from the content.
+dictionaries = Table(
+    "dictionaries",
+    metadata,
+    Column("number", Id, primary_key=True, autoincrement=False),
+    _text("place"),
+    Column("content", Sealed, nullable=False),
+    _int("created_at"),
+)
+
 cursors = Table(
     "cursors",
     metadata,
@@ -261,6 +271,12 @@ inbox = Table(
     _one_of("state", INBOX_STATES),
     CheckConstraint("length(external_id) > 0", name="external_id"),
     Index("ix_inbox_new", "id", sqlite_where=text("state = 'new'"), postgresql_where=text("state = 'new'")),
+    Index(
+        "ix_inbox_news",
+        "order_id",
+        sqlite_where=text("source_kind <> 'account' AND order_id IS NOT NULL"),
+        postgresql_where=text("source_kind <> 'account' AND order_id IS NOT NULL"),
+    ),
 )
 
 tombstones = Table(
@@ -316,9 +332,22 @@ orders = Table(
     _one_of("status", ORDER_STATUSES),
     CheckConstraint("length(external_id) > 0", name="external_id"),
     Index("ix_orders_updated", "updated_at", "id"),
-    Index("ix_orders_partner", "partner_id", "updated_at", "id", sqlite_where=text("partner_id IS NOT NULL")),
+    Index(
+        "ix_orders_partner",
+        "partner_id",
+        "updated_at",
+        "id",
+        sqlite_where=text("partner_id IS NOT NULL"),
+        postgresql_where=text("partner_id IS NOT NULL"),
+    ),
     Index("ix_orders_buyer", "account_id", "buyer_hash", "placed_at"),
-    Index("ix_orders_tail", "tail_hash", "id", sqlite_where=text("tail_hash IS NOT NULL")),
+    Index(
+        "ix_orders_tail",
+        "tail_hash",
+        "id",
+        sqlite_where=text("tail_hash IS NOT NULL"),
+        postgresql_where=text("tail_hash IS NOT NULL"),
+    ),
     Index(
         "ix_orders_reserved",
         "reserved_until",
@@ -602,6 +631,9 @@ outbox = Table(
         postgresql_where=text("state IN ('due', 'sending', 'unknown')"),
     ),
     Index("ix_outbox_order", "order_id"),
+    Index(
+        "ix_outbox_waiting", "id", sqlite_where=text("state = 'waiting'"), postgresql_where=text("state = 'waiting'")
+    ),
 )
 
 events = Table(
@@ -659,4 +691,21 @@ hints = Table(
     Column("external_id", Text, primary_key=True),
     _int("due_at"),
     Column("attempts", Integer, nullable=False),
+)
+
+# Rows of orders that have come to their end, out of the tables that work is done on (storage.archives).
+archives = Table(
+    "archives",
+    metadata,
+    Column("order_id", Id, primary_key=True, autoincrement=False),
+    Column("content", Sealed, nullable=False),
+)
+
+# How far a walk over a growing table has come: the last (at in µs, id) it has seen.
+marks = Table(
+    "marks",
+    metadata,
+    Column("name", Text, primary_key=True),
+    _int("at"),
+    Column("row_id", Id, nullable=False),
 )

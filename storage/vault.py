@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,22 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from domain.errors import ConfigError
 
 from .compact import pack, unpack
-from .presets import NONE, PRESETS, compressor, decompressor
+from .presets import NONE, PRESETS, compressor, decompressor, is_known, remember
 
 VERSION = 1
-_RAW, _ZSTD, _PRESET = 0, 1, 2
+_RAW, _ZSTD, _PRESET, _TRAINED = 0, 1, 2, 3
+_HEAD = {_ZSTD: 1, _PRESET: 2, _TRAINED: 5}
 _SMALL = 64
 _MAX_OPENED = 64 * 2**20
+
+
+@dataclass(slots=True)
+class Trained:
+    """Dictionaries trained on what is stored (storage.dictionaries): the number of the one that values of a place are written
+    with, and how to read one that this process has not met."""
+
+    numbers: dict[str, int] = field(default_factory=dict)
+    find: Callable[[int], bytes] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +46,14 @@ class Vault:
     keys: Mapping[int, bytes] = field(repr=False)
     current: int
     search_key: bytes = field(repr=False)
+    trained: Trained = field(default_factory=Trained, repr=False)
     _ciphers: dict[int, AESGCM] = field(default_factory=dict, repr=False)
     _hashes: dict[str, hashlib.blake2b] = field(default_factory=dict, repr=False)
 
     def seal(self, place: str, row: object, plain: bytes) -> bytes:
         """Encrypt `plain` for exactly one place ("table.column") and row; larger values are compressed first, at some
         places against what most values there have in common (presets.py)."""
-        packed = _pack(place, plain)
+        packed = _pack(place, plain, self.trained.numbers.get(place))
         nonce = _new_nonce()
         cipher = self._cipher(self.current)
         return b"%c%c%b%b" % (VERSION, self.current, nonce, cipher.encrypt(nonce, packed, _aad(place, row)))
@@ -58,11 +69,13 @@ class Vault:
             raise ConfigError("vault_key", f"{place}: the value does not open with this key at this row") from None
         if packed[0] == _RAW:
             return packed[1:]
-        frame = packed[1:] if packed[0] == _ZSTD else packed[2:]
+        frame = packed[_HEAD[packed[0]] :]
         if zstandard.frame_content_size(frame) > _MAX_OPENED:
             raise ConfigError("vault_blob", f"{place}: larger than anything that is ever sealed")
         if packed[0] == _PRESET:
             return decompressor(packed[1]).decompress(frame, max_output_size=_MAX_OPENED)
+        if packed[0] == _TRAINED:
+            return decompressor(self._met(int.from_bytes(packed[1:5]))).decompress(frame, max_output_size=_MAX_OPENED)
         return decompressor(NONE).decompress(frame, max_output_size=_MAX_OPENED)
 
     def seal_json(self, place: str, row: object, value: Any) -> bytes:
@@ -80,6 +93,14 @@ class Vault:
         found = blank.copy()
         found.update(text.encode())
         return found.digest()
+
+    def _met(self, number: int) -> int:
+        """A trained dictionary's number, once this process knows its content."""
+        if not is_known(number):
+            if self.trained.find is None:
+                raise ConfigError("vault_blob", f"the value was compressed with dictionary {number}, which is not here")
+            remember(number, self.trained.find(number))
+        return number
 
     def _cipher(self, key_id: int) -> AESGCM:
         cipher = self._ciphers.get(key_id)
@@ -107,9 +128,11 @@ def _new_nonce() -> bytes:
         return drawn[-12:]
 
 
-def _pack(place: str, plain: bytes) -> bytes:
+def _pack(place: str, plain: bytes, trained: int | None) -> bytes:
     if len(plain) <= _SMALL:
         return b"%c%b" % (_RAW, plain)
+    if trained is not None:
+        return b"%c%b%b" % (_TRAINED, trained.to_bytes(4), compressor(trained).compress(plain))
     preset = PRESETS.get(place)
     if preset is None:
         return b"%c%b" % (_ZSTD, compressor(NONE).compress(plain))

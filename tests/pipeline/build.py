@@ -18,6 +18,7 @@ from sqlalchemy import select
 from domain.errors import HubError
 from pipeline.absorb import absorb_all
 from pipeline.apply import apply_values
+from pipeline.archive import read_events
 from pipeline.bootstrap import Hub, open_hub
 from pipeline.dispatch import claim
 from pipeline.dossier import DETAIL, Dossier, load_dossiers
@@ -26,7 +27,7 @@ from pipeline.sending import End, Job, Outcome
 from pipeline.settings import Settings
 from pipeline.settle import settle
 from storage import tables as t
-from storage.events import verify_order
+from storage.events import broken_link
 from storage.inbox import Arrival, put_arrivals
 from storage.rows import Row, rows_of
 from tests.clocks import FAR_MS
@@ -144,7 +145,8 @@ class Shop:
         assert held == {key: units for key, units in owed.items() if units}
         with self.hub.read() as tx:
             for row in self.rows(t.orders):
-                assert verify_order(tx, row["id"]) is None
+                log = read_events(self.hub, tx, row["id"])
+                assert broken_link(log, row["id"], row["event_seq"], bytes(row["event_hash"])) is None
 
 
 @dataclass(slots=True)
