@@ -118,4 +118,8 @@ def read_batch(body: bytes) -> tuple[Document, ...]:
 def _one_of(raw: bytes, value: Any) -> Document:
     if len(raw) > MAX_ORDER_BYTES:
         return Document(raw, "", too_large=True)
-    return read_document(raw) if value is None else _identify(raw, value)
+    if value is None:
+        return read_document(raw)
+    # What reading these bytes alone would give. Where characters may have been replaced, which is told per order, they are
+    # read once more.
+    return _identify(raw, value, None if b"\\u" in raw else Parsed(value))
