@@ -218,7 +218,8 @@ FAULTS: Mapping[tuple[str, str], Row] = {
     ("worker killed or frozen", "own"): shown(
         "a dead worker's job is another's",
         KILLED,
-        "storage/test_jobs.py::test_a_dead_workers_job_is_anothers_and_its_late_end_counts_for_nothing",
+        SWEEP,
+        "storage/test_queue.py::test_a_dead_workers_job_is_anothers_and_its_late_words_count_for_nothing",
     ),
     ("hub down for 6 h", "channel"): shown(
         "catches up although it was away longer than the look-back",
