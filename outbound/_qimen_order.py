@@ -27,6 +27,7 @@ STOCK_CHUNK = 50
 
 # Where an order comes from, in Qimen's list; what the list does not name is OTHERS. A Tmall shop says so in its settings.
 PLATFORMS: Mapping[str, str] = {"taobao": "TB"}
+_DECLARATION = b'<?xml version="1.0" encoding="utf-8"?>'
 
 
 class Sender(BaseModel):
@@ -84,7 +85,20 @@ def read_stamp(text: str, path: str = "timestamp") -> datetime:
 
 def document(settings: QimenSettings, tree: Mapping[str, Any]) -> bytes:
     """The request body. Raises RefusedError `unencodable`: nothing is ever replaced by a question mark."""
-    body = build("request", tree)
+    return _spoken(settings, build("request", tree))
+
+
+def order_part(settings: QimenSettings, tree: Mapping[str, Any]) -> bytes:
+    """One order of a `batch_document`; errors as `document`."""
+    return _spoken(settings, build("order", tree)).removeprefix(_DECLARATION)
+
+
+def batch_document(parts: Sequence[bytes]) -> bytes:
+    """The request body for several orders, each written by `order_part`."""
+    return _DECLARATION + b"<request><orders>" + b"".join(parts) + b"</orders></request>"
+
+
+def _spoken(settings: QimenSettings, body: bytes) -> bytes:
     if settings.gbk_only:
         try:
             body.decode("utf-8").encode("gbk")

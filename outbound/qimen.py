@@ -22,9 +22,11 @@ from ._qimen_news import cut_news, read_news, stock_rows
 from ._qimen_order import (
     STOCK_CHUNK,
     QimenSettings,
+    batch_document,
     cancel_tree,
     create_tree,
     document,
+    order_part,
     query_tree,
     read_stamp,
     stamp,
@@ -126,37 +128,34 @@ def send(session: Session, shipment: Shipment) -> Accepted:
 def send_many(session: Session, shipments: Sequence[Shipment]) -> list[Accepted | HubError]:
     """deliveryorder.batchcreate, which lists only the orders it did not take, by code and words (H). Those it lists end as with
     `send`; the others were taken when the flag says success. Beside a failure flag their silence proves nothing."""
-    trees = _trees(session, shipments)
-    sent = {s.code: tree for s, tree in zip(shipments, trees, strict=True) if not isinstance(tree, HubError)}
+    parts = _parts(session, shipments)
+    sent = {s.code: part for s, part in zip(shipments, parts, strict=True) if not isinstance(part, HubError)}
     if not sent:
-        return [tree for tree in trees if isinstance(tree, HubError)]
-    body = document(session.settings, {"orders": {"order": list(sent.values())}})
-    _, answer = _call(session, "deliveryorder.batchcreate", body, writes=True)
+        return [part for part in parts if isinstance(part, HubError)]
+    _, answer = _call(session, "deliveryorder.batchcreate", batch_document(list(sent.values())), writes=True)
     listed = {str(row.get("deliveryOrderCode") or ""): str(row.get("message") or "")[:300] for row in _listed(answer)}
     if listed.keys() - sent.keys():
         raise UnknownOutcomeError("unexpected_reply", "the answer is about orders that were not sent")
     silent: Accepted | HubError = UnknownOutcomeError(*_told(answer)) if _failed(answer) else Accepted()
     return [
-        tree
-        if isinstance(tree, HubError)
+        part
+        if isinstance(part, HubError)
         else _refused(session, s.code, listed[s.code])
         if s.code in listed
         else silent
-        for s, tree in zip(shipments, trees, strict=True)
+        for s, part in zip(shipments, parts, strict=True)
     ]
 
 
-def _trees(session: Session, shipments: Sequence[Shipment]) -> list[dict[str, Any] | HubError]:
-    """The orders' trees, or why one cannot be written: its neighbours go all the same."""
-    trees: list[dict[str, Any] | HubError] = []
+def _parts(session: Session, shipments: Sequence[Shipment]) -> list[bytes | HubError]:
+    """The orders as written, or why one cannot be written: its neighbours go all the same."""
+    parts: list[bytes | HubError] = []
     for shipment in shipments:
         try:
-            tree = create_tree(session.settings, shipment)
-            document(session.settings, tree)
-            trees.append(tree)
+            parts.append(order_part(session.settings, create_tree(session.settings, shipment)))
         except HubError as error:
-            trees.append(error)
-    return trees
+            parts.append(error)
+    return parts
 
 
 def _listed(answer: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -6,7 +6,7 @@ import pytest
 
 from domain.errors import RefusedError
 from outbound import qimen
-from outbound._qimen_order import PLATFORMS, create_tree, document
+from outbound._qimen_order import PLATFORMS, batch_document, create_tree, document, order_part
 from tests.connectors.side import answering, new_client, sample
 
 from .shipments import session, settings, shipment, tree
@@ -112,3 +112,9 @@ def test_a_gbk_warehouse_gets_no_question_marks() -> None:
     with pytest.raises(RefusedError, match="unencodable"):
         document(settings(gbk_only=True), create_tree(settings(), shipment(buyer_message="👍")))
     document(settings(gbk_only=True), create_tree(settings(), shipment()))
+
+
+def test_a_batch_is_written_order_by_order_as_it_would_be_in_one() -> None:
+    given = {"deliveryOrder": {"code": "<&>", "remark": "中"}, "orderLines": {"orderLine": [{"n": 1}, {"n": 2}]}}
+    parts = [order_part(settings(), given)] * 3
+    assert batch_document(parts) == document(settings(), {"orders": {"order": [given] * 3}})
