@@ -79,7 +79,7 @@ def _keep(hub: Hub, _pools: Pools) -> int:
 JOBS = (
     Job("pull", lambda s: max(_TICK, min(1.0, s.poll_seconds / 2)), lambda _, pools: pools.puller.turn()),
     Job("absorb", lambda _: _STAGE, _absorb_all),
-    Job("dispatch", lambda _: _STAGE, lambda _, pools: pools.dispatcher.turn()),
+    Job("dispatch", lambda _: _TICK, lambda _, pools: pools.dispatcher.turn()),
     Job(
         "news",
         lambda s: max(_TICK, min(5.0, s.news_seconds / 4)),

@@ -29,7 +29,8 @@ from .trouble import read_trouble
 
 _SLOW = timedelta(seconds=1)
 _GATHER = 0.04  # seconds
-_AHEAD = 8  # jobs claimed per sender, so that a turn's commit serves many
+_AHEAD = 8  # calls claimed per sender, so that a turn's commit serves many
+_TOGETHER = 4  # at most so many times as many jobs, as far as they go out together
 
 # While the database is away a stopping process tries to settle again, so many times, so many seconds apart.
 _LANDINGS = 20
@@ -52,12 +53,16 @@ class Dispatcher:
     only: int | None = None
     width: int = 0
     permit: Callable[[], bool] = lambda: True
+    together: int = 1  # jobs per call, as of the last claim
 
     def turn(self, *, more: bool = True) -> int:
         """Settle and claim once (only settle unless `more`); returns how many rows came back or went out."""
         finished = self._settle()
         open_to_more = more and not self.hub.stopping.is_set() and self.permit()
-        calls = build_calls(self.hub, self._claim()) if open_to_more else []
+        jobs = self._claim() if open_to_more else []
+        calls = build_calls(self.hub, jobs)
+        if calls:
+            self.together = max(1, min(_TOGETHER, len(jobs) // len(calls)))
         for jobs in calls:
             self.flying[self.pool.submit(self._send, jobs)] = jobs
         return finished + len(calls)
@@ -110,7 +115,7 @@ class Dispatcher:
 
     def _claim(self) -> list[Job]:
         senders = self.width or self.hub.settings.senders
-        room = senders * _AHEAD - sum(map(len, self.flying.values()))
+        room = senders * _AHEAD * self.together - sum(map(len, self.flying.values()))
         if room < senders:
             return []
         if self.only is not None:
