@@ -79,22 +79,22 @@ def run_rules(*, orders: int = 10_000, seed: int = 1) -> Report:
 def evaluate(order: Order, facts: Facts, ruleset: Ruleset, *, trace: bool) -> list[str]:
     """Every rule of every phase tested and the effects combined, as `decide` does; the ids of the rules that match."""
     steps: list[TraceStep] | None = [] if trace else None
-    holds = matching(ruleset.holds, order, facts, steps)
-    approvals = matching(ruleset.approvals, order, facts, steps)
+    holds = matching(ruleset.holds, order, facts, steps, None, ruleset.screens)
+    approvals = matching(ruleset.approvals, order, facts, steps, None, ruleset.screens)
     combine_holds([rule.hold for rule in holds if rule.hold], [], facts.waived, steps)
-    gifts = matching(ruleset.gifts, order, facts, steps)
-    merges = matching(ruleset.merges, order, facts, steps)
+    gifts = matching(ruleset.gifts, order, facts, steps, None, ruleset.screens)
+    merges = matching(ruleset.merges, order, facts, steps, None, ruleset.screens)
     combine_merging(merges, order)
-    splits = matching(ruleset.splits, order, facts, steps)
+    splits = matching(ruleset.splits, order, facts, steps, None, ruleset.screens)
     combine_split(splits)
-    routes = matching(ruleset.routes, order, facts, steps)
+    routes = matching(ruleset.routes, order, facts, steps, None, ruleset.screens)
     combine_route(routes)
-    choice = CarrierChoice(ruleset.carriers, order, facts, trace)
+    choice = CarrierChoice(ruleset.carriers, order, facts, trace, ruleset.screens)
     names = choice(PART)
     if steps is not None:
         steps += choice.steps()
-    schedules = matching(ruleset.schedules, order, facts, steps)
-    tags = matching(ruleset.tags, order, facts, steps)
+    schedules = matching(ruleset.schedules, order, facts, steps, None, ruleset.screens)
+    tags = matching(ruleset.tags, order, facts, steps, None, ruleset.screens)
     carriers = [rule.id for rule in ruleset.carriers if rule.carriers[0] in names]
     matched = [*holds, *approvals, *gifts, *merges, *splits, *routes]
     return [rule.id for rule in matched] + carriers + [rule.id for rule in (*schedules, *tags)]

@@ -30,13 +30,16 @@ def matching(
     if not rules:
         return []
     if steps is None:
-        matched = [
-            rule for place in places_to_test(rules, screens, order, facts) if (rule := rules[place]).test(order, facts)
-        ]
+        places = places_to_test(rules, screens, order, facts)
+        some = rules if places is None else [rules[place] for place in places]
+        matched = [rule for rule in some if rule.test(order, facts)]
     else:
-        taken = [(rule, rule.step(order, facts)) for rule in rules]
-        steps += [step for _, step in taken]
-        matched = [rule for rule, step in taken if step.matched]
+        matched = []
+        for rule in rules:
+            step = rule.step(order, facts)
+            steps.append(step)
+            if step.matched:
+                matched.append(rule)
     if matched and met is not None:
         met += [rule.id for rule in matched]
     return matched
@@ -118,12 +121,13 @@ class CarrierChoice:
         if self.trace:
             self._steps = [[] if rule.by_part else [rule.step(self.order, self.facts)] for rule in self.rules]
             self._fixed = [steps[0].matched if steps else None for steps in self._steps]
+        elif (places := places_to_test(self.rules, self.screens, self.order, self.facts)) is None:
+            self._fixed = [None if rule.by_part else rule.test(self.order, self.facts) for rule in self.rules]
         else:
-            maybe = frozenset(places_to_test(self.rules, self.screens, self.order, self.facts))
-            self._fixed = [
-                None if rule.by_part else place in maybe and rule.test(self.order, self.facts)
-                for place, rule in enumerate(self.rules)
-            ]
+            self._fixed = [None if rule.by_part else False for rule in self.rules]
+            for place in places:
+                if self._fixed[place] is not None:
+                    self._fixed[place] = self.rules[place].test(self.order, self.facts)
 
     @property
     def for_any_part(self) -> tuple[str, ...] | None:

@@ -20,7 +20,7 @@ from .ruleset import Need, Rule, Screen
 
 _TEXT = frozenset({"eq", "in", "in_list"})
 _REGION = _TEXT | {"starts_with"}
-_FEW = 3  # so few are tested sooner than looked up
+_FEW = 16  # so few are tested sooner than looked up: `bench rules` takes 29 us with 3 and 20 with this, of 30 rules
 _MOST = 20_000  # values filed for one phase: a hostile ruleset names millions
 
 _Of = Literal["order", "facts", "line", "region"]
@@ -58,11 +58,14 @@ def _values(kind: Kind, op: str, value: Any, given: Given) -> frozenset[Any]:
     return frozenset([read_value(kind, each) for each in (value if isinstance(value, list) else [value])])
 
 
-def places_to_test(rules: Sequence[Rule], screens: Mapping[int, Screen], order: Order, facts: Facts) -> Sequence[int]:
-    """The places of the rules that could match, in order; all of them where nothing was filed for exactly these rules."""
+def places_to_test(
+    rules: Sequence[Rule], screens: Mapping[int, Screen], order: Order, facts: Facts
+) -> Sequence[int] | None:
+    """The places of the rules that could match, in order; None (all of them) where nothing was filed for exactly these
+    rules."""
     screen = screens.get(id(rules))
     if screen is None or screen.rules is not rules:
-        return range(len(rules))
+        return None
     found = set(screen.always)
     for of, get, filed in screen.tables:
         for key in _keys(of, get, order, facts):

@@ -16,8 +16,8 @@ from tests.rules.test_properties import known, orders, rulesets
 def test_no_rule_that_matches_is_left_out(order: Order, facts: Facts, rules: Ruleset) -> None:
     for phase in (rules.holds, rules.gifts, rules.merges, rules.splits, rules.routes, rules.schedules, rules.tags):
         screens = {id(phase): screen._build(phase)}
-        places = list(screen.places_to_test(phase, screens, order, facts))
-        assert places == sorted(set(places))
-        assert list(screen.places_to_test((*phase, *phase), screens, order, facts)) == list(range(2 * len(phase)))
+        places = screen.places_to_test(phase, screens, order, facts)
+        assert places is not None and list(places) == sorted(set(places))
+        assert screen.places_to_test((*phase, *phase), screens, order, facts) is None or not phase
         matched = {n for n, rule in enumerate(phase) if not rule.by_part and rule.test(order, facts)}
         assert matched <= set(places)
