@@ -40,6 +40,8 @@ _SETTLED = 3.0
 _LOOK = 0.1
 # What has a process of its own, besides the API: Python uses one core a process.
 _APART = (("dispatch", "news"), ("absorb",))
+# On PostgreSQL what talks to one account or warehouse shares its limits, and a worker does all of it.
+_APART_SHARED = (("pull", "dispatch", "news", "stock"), ("absorb",))
 
 
 def demo_settings(folder: Path, database: str) -> Settings:
@@ -84,11 +86,15 @@ def run_demo(
         started: dict[str, int] = {}
         port = stack.enter_context(serving_apart(hub, started) if apart else serving(hub))
         call(box, "hub", introduction(box, port))
-        ours = [job.name for job in scheduler.JOBS if not any(job.name in jobs for jobs in _APART)] if apart else []
-        runner = scheduler.start(hub, ours)
+        theirs = [job for jobs in _split(hub) for job in jobs] if apart else []
+        runner = scheduler.start(hub, [job.name for job in scheduler.JOBS if job.name not in theirs])
         stack.callback(runner.stop)
         began = time.monotonic()
-        pids = {"pull, stock, house": os.getpid(), "sandbox": box.process.pid, **started}
+        pids = {
+            "house" if apart and hub.shared else "pull, stock, house": os.getpid(),
+            "sandbox": box.process.pid,
+            **started,
+        }
         before = cpu_seconds(pids)
         place_orders(box, orders, seed)
         report, quiet = _until_accounted(hub, box, orders, pids, end=began + _LONGEST[faults])
@@ -178,6 +184,10 @@ def serving(hub: Hub, port: int = 0) -> Iterator[int]:
             thread.join(10)
 
 
+def _split(hub: Hub) -> tuple[tuple[str, ...], ...]:
+    return _APART_SHARED if hub.shared else _APART
+
+
 @contextlib.contextmanager
 def serving_apart(hub: Hub, started: dict[str, int]) -> Iterator[int]:
     """The hub's API in a second process and its sendings in a third, on the same database; they die with this one. `started`
@@ -188,7 +198,7 @@ def serving_apart(hub: Hub, started: dict[str, int]) -> Iterator[int]:
     with contextlib.ExitStack() as stack:
         process = stack.enter_context(_running(hub, "serve", "--jobs", "none", "--port", str(port)))
         started["api"] = process.pid
-        for jobs in _APART:
+        for jobs in _split(hub):
             started[", ".join(jobs)] = stack.enter_context(_running(hub, "work", "--jobs", ",".join(jobs))).pid
         _wait_ready(port, process)
         yield port
