@@ -16,8 +16,10 @@ def test_every_order_of_a_demo_is_accounted_for(database_url: str, tmp_path: Pat
     assert sum(told.placed for told in report.channels.values()) == 60
 
 
-def test_plain_orders_all_end_confirmed(sqlite_url: str, tmp_path: Path) -> None:
-    report = run_demo(orders=60, seed=12, faults="none", mix="plain", database=sqlite_url, folder=tmp_path)
+def test_plain_orders_all_end_confirmed_by_processes_apart(database_url: str, tmp_path: Path) -> None:
+    report = run_demo(
+        orders=60, seed=12, faults="none", mix="plain", database=database_url, folder=tmp_path, tempo=0.3, apart=True
+    )
     assert report.good, report.faults
     for told in report.channels.values():
         assert told.placed == told.known == told.pushed == told.shipped == told.confirmed
