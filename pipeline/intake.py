@@ -24,8 +24,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from domain.errors import HubError, MappingError, RefusedError, RetryableError
-from storage.idempotency import Place, delete_reply, load_replies, put_replies
+from storage.idempotency import Place, delete_reply, load_replies
 from storage.inbox import Arrival, claim_new, find_latest, load_documents, open_body, put_new
+from storage.rows import Row
 
 from .absorb import absorb_rows
 from .access import Caller
@@ -38,6 +39,7 @@ from .trouble import is_race, read_trouble
 from .workspace import Workspace, open_workspace, write_workspace
 
 _GATHER_S, _GATHER_ORDERS = 0.003, 64
+_WORTH_WAITING = 8  # posts answered together last time: fewer than these share too little to wait for each other
 _QUEUE, _QUEUE_BYTES = 4_000, 32 * 2**20  # posts, and bytes of their documents
 _KEPT = 7 * 86_400 * 1_000_000
 REPLY = "idempotency.reply"
@@ -118,7 +120,7 @@ class Intake:
         only as many as last time are waited for, so that nobody who comes alone waits at all."""
         group, orders, end = [first], len(first.post.documents), time.monotonic() + _GATHER_S
         while orders < _GATHER_ORDERS:
-            patience = end - time.monotonic() if len(group) < company else 0.0
+            patience = end - time.monotonic() if _WORTH_WAITING <= company > len(group) else 0.0
             try:
                 seat = self._seats.get(timeout=patience) if patience > 0 else self._seats.get_nowait()
             except queue.Empty:
@@ -213,8 +215,7 @@ def _handle(hub: Hub, posts: Sequence[Post], *, unread: bool = False) -> list[Re
             if post.place not in replies:
                 fresh.setdefault(post.place, post)
         made = _take(ws, list(fresh.values()), unread=unread)
-        write_workspace(ws)
-        _keep_replies(ws, [(fresh[place], reply) for place, reply in made.items()])
+        write_workspace(ws, replies=_replies_to_keep(ws, [(fresh[place], reply) for place, reply in made.items()]))
     return [_reply_to(post, fresh, made, replies) for post in posts]
 
 
@@ -249,9 +250,9 @@ def _known_replies(ws: Workspace, posts: Sequence[Post]) -> dict[Place, tuple[by
     return found
 
 
-def _keep_replies(ws: Workspace, made: Sequence[tuple[Post, Reply]]) -> None:
-    """Store what will be replayed; another process with the same key fails here."""
-    rows = [
+def _replies_to_keep(ws: Workspace, made: Sequence[tuple[Post, Reply]]) -> list[Row]:
+    """What will be replayed, as rows; another process with the same key fails where they are stored."""
+    return [
         {
             "partner_id": post.partner_id,
             "scope": post.scope,
@@ -265,7 +266,6 @@ def _keep_replies(ws: Workspace, made: Sequence[tuple[Post, Reply]]) -> None:
         for post, reply in sorted(made, key=lambda pair: pair[0].place)
         if reply.status < 400
     ]
-    put_replies(ws.tx, rows)
 
 
 def _aad(place: Place) -> str:

@@ -5,7 +5,7 @@ A document changes copies; `keep` makes the change part of the batch, so one tha
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
@@ -19,8 +19,9 @@ from storage import orders as stored
 from storage.directory import load_bundles, load_listings
 from storage.exceptions import point_exceptions, put_exceptions
 from storage.goods import load_goods_rows
+from storage.idempotency import put_replies
 from storage.locks import lock_identities
-from storage.rows import Row
+from storage.rows import Row, sent_together
 from storage.stock import add_stock, lock_stock, save_stock_moves
 from storage.tables import outbox
 from storage.times import micros, span
@@ -301,16 +302,18 @@ def count_stored_history(ws: Workspace) -> None:
     count_history(ws, buyers, (row["account_id"] for row in orders))
 
 
-def write_workspace(ws: Workspace) -> None:
-    """Write every kept change: dossiers, stock, exceptions of documents that became no order."""
+def write_workspace(ws: Workspace, *, replies: Sequence[Row] = ()) -> None:
+    """Write every kept change: dossiers, stock, exceptions of documents that became no order; and replies to posts."""
     pairs = [(dossier, ws.before.get(order_id)) for order_id, dossier in sorted(ws.dossiers.items())]
-    write_dossiers(ws.tx, ws.hub.vault, pairs, ws.now)
     write_contexts(ws)
-    _write_stock(ws)
-    write_limits(ws.tx, ws.limits)
-    put_exceptions(ws.tx, ws.loose)
-    # The same fault in a newer version of a document: the open exception points at what came last.
-    point_exceptions(ws.tx, ws.loose)
+    with sent_together(ws.tx):
+        write_dossiers(ws.tx, ws.hub.vault, pairs, ws.now)
+        _write_stock(ws)
+        write_limits(ws.tx, ws.limits)
+        put_exceptions(ws.tx, ws.loose)
+        # The same fault in a newer version of a document: the open exception points at what came last.
+        point_exceptions(ws.tx, ws.loose)
+        put_replies(ws.tx, replies)
     if ws.hub.shared:
         _wake_senders(ws)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Column, Connection, Dialect, Select, Table, bindparam, delete, insert, select, update
+from sqlalchemy import Column, Connection, Dialect, Select, Table, bindparam, delete, exc, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.compiler import Compiled, SQLCompiler
 
@@ -24,11 +25,34 @@ __all__ = [
     "insert_rows",
     "load_rows",
     "rows_of",
+    "sent_together",
     "update_rows",
     "upsert_rows",
 ]
 Row = dict[str, Any]
 _CHUNK = 500
+
+
+@contextmanager
+def sent_together(tx: Connection) -> Iterator[None]:
+    """Statements whose answers nobody looks at, sent to PostgreSQL one after the other without waiting in between; when this
+    ends, all of them were done, or the first that failed is raised as SQLAlchemy raises it. Nothing inside may read, nor ask
+    how many rows there were."""
+    line: Any = tx.connection.driver_connection
+    if tx.dialect.name == "sqlite":
+        yield
+        return
+    errors = tx.dialect.loaded_dbapi.Error
+    try:
+        with line.pipeline():
+            yield
+    except errors as error:
+        lost = tx.dialect.is_disconnect(error, line, None)
+        if lost:
+            tx.invalidate(error)
+        raise exc.DBAPIError.instance(
+            None, None, error, errors, hide_parameters=True, connection_invalidated=lost, dialect=tx.dialect
+        ) from error
 
 
 def insert_rows(tx: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
