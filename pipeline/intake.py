@@ -117,7 +117,7 @@ class Intake:
 
     def _gather(self, first: _Seat, company: int) -> tuple[list[_Seat], bool]:
         """Posts that share a commit, and whether to stop after them. Who was answered together tends to come back together:
-        only as many as last time are waited for, so that nobody who comes alone waits at all."""
+        only as many as last time are waited for, and a few not at all, so that nobody who comes alone waits."""
         group, orders, end = [first], len(first.post.documents), time.monotonic() + _GATHER_S
         while orders < _GATHER_ORDERS:
             patience = end - time.monotonic() if _WORTH_WAITING <= company > len(group) else 0.0
