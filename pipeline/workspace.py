@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 
 from domain.facts import Bundle, Facts, Goods, Listing
 from domain.merging import Group
+from domain.values import build
 from storage import orders as stored
 from storage.directory import load_bundles, load_listings
 from storage.exceptions import point_exceptions, put_exceptions
@@ -129,7 +130,8 @@ class Workspace:
         buyer, placed = dossier.order["buyer_hash"], self.now if dossier.new else dossier.order["placed_at"]
         history = self.directory.asks.history
         waived = dossier.private.get("waived")
-        return Facts(
+        return build(
+            Facts,
             now=self.at,
             sender=sender if left is None else replace(sender, credit_left=left),
             listings=self.listings.get(account.id, _NOTHING),
