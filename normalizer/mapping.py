@@ -15,6 +15,7 @@ from typing import Any, Final
 from domain.errors import MappingError
 from domain.money import MAX_MINOR
 from domain.order import AfterSale, Amounts, Consignee, Discount, Line, Order, OrderStatus, Payment
+from domain.values import build
 
 from .compiled import (
     REQUIRED,
@@ -191,11 +192,12 @@ def normalize(record: Mapping[str, Any], mapping: OrderMapping, *, zone: tzinfo,
     fields = _read_state(record, mapping, context) | fields
     if "version" not in fields:
         fields["version"] = fields["source_time"].isoformat(timespec="microseconds")
-    return Order(
+    return build(
+        Order,
         **fields,
         currency=context.currency,
-        amounts=Amounts(**amounts),
-        consignee=Consignee(**{name: get(record, context) for name, get in compiled.ship_to}),
+        amounts=build(Amounts, **amounts),
+        consignee=build(Consignee, **{name: get(record, context) for name, get in compiled.ship_to}),
         lines=lines,
         tags=_texts(compiled.tags, record, context, "tags"),
         discounts=_read_discounts(record, compiled, context),
@@ -282,7 +284,7 @@ def _read_lines(record: Record, compiled: _Compiled, context: Context) -> tuple[
         elif "unit_price" not in fields:
             # rounded down, so that the floor-price check errs on the side of asking a person
             fields["unit_price"] = fields["amount"] // fields["quantity"]
-        lines.append(Line(**fields))
+        lines.append(build(Line, **fields))
     context.prefix = ""
     return tuple(lines)
 

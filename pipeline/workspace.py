@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 
 from domain.facts import Bundle, Facts, Goods, Listing
 from domain.merging import Group
+from domain.values import build
 from storage import orders as stored
 from storage.directory import load_bundles, load_listings
 from storage.exceptions import point_exceptions, put_exceptions
@@ -130,7 +131,8 @@ class Workspace:
         buyer, placed = dossier.order["buyer_hash"], self.now if dossier.new else dossier.order["placed_at"]
         history = self.directory.asks.history
         waived = dossier.private.get("waived")
-        return Facts(
+        return build(
+            Facts,
             now=self.at,
             sender=sender if left is None else replace(sender, credit_left=left),
             listings=self.listings.get(account.id, _NOTHING),
@@ -306,7 +308,7 @@ def write_workspace(ws: Workspace, *, replies: Sequence[Row] = ()) -> None:
     """Write every kept change: dossiers, stock, exceptions of documents that became no order; and replies to posts."""
     pairs = [(dossier, ws.before.get(order_id)) for order_id, dossier in sorted(ws.dossiers.items())]
     write_contexts(ws)
-    with sent_together(ws.tx):
+    with sent_together(ws.tx, len(pairs)):
         write_dossiers(ws.tx, ws.hub.vault, pairs, ws.now)
         _write_stock(ws)
         write_limits(ws.tx, ws.limits)

@@ -17,6 +17,7 @@ from __future__ import annotations
 from domain.decision import Decision, Hold, TraceStep
 from domain.facts import Facts
 from domain.order import Order
+from domain.values import build
 
 from .combine import CarrierChoice, combine_holds, combine_merging, combine_route, combine_split, matching
 from .gifts import add_gifts, choose_gifts, without_gifts
@@ -54,7 +55,8 @@ def decide(order: Order, facts: Facts, ruleset: Ruleset, *, trace: bool = True) 
     holds += short
     if plan.failure:
         holds.append(Hold(NO_WAREHOUSE, "routing", plan.failure))
-    return Decision(
+    return build(
+        Decision,
         ruleset=ruleset.version,
         holds=tuple(holds),
         parts=plan.parts,

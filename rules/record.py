@@ -11,7 +11,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from operator import attrgetter
+from itertools import compress
+from operator import attrgetter, ne
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -59,11 +60,8 @@ class _Shape:
     fill: Mapping[str, Any]
 
     def pack(self, value: Any) -> Json:
-        packed = {
-            name: seen
-            for name, seen, default in zip(self.names, self.get(value), self.defaults, strict=True)
-            if seen is not default and seen != default
-        }
+        seen = self.get(value)
+        packed = dict(compress(zip(self.names, seen, strict=True), map(ne, seen, self.defaults)))
         for name, write in self.writes:
             if name in packed:
                 packed[name] = write(packed[name])

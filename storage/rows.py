@@ -9,8 +9,10 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import Any
 
+import psycopg
 from sqlalchemy import Column, Connection, Dialect, Select, Table, bindparam, delete, exc, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.compiler import Compiled, SQLCompiler
 
 from .many import among, bind_values
@@ -31,15 +33,17 @@ __all__ = [
 ]
 Row = dict[str, Any]
 _CHUNK = 500
+# From so many rows on, PostgreSQL takes them faster as one stream than as statements, each planned and answered by itself.
+_MANY = 32
 
 
 @contextmanager
-def sent_together(tx: Connection) -> Iterator[None]:
+def sent_together(tx: Connection, rows: int = 1) -> Iterator[None]:
     """Statements whose answers nobody looks at, sent to PostgreSQL one after the other without waiting in between; when this
     ends, all of them were done, or the first that failed is raised as SQLAlchemy raises it. Nothing inside may read, nor ask
-    how many rows there were."""
+    how many rows there were. `rows`: about how many each statement has; many go as streams, which need an answer each."""
     line: Any = tx.connection.driver_connection
-    if tx.dialect.name == "sqlite":
+    if tx.dialect.name == "sqlite" or rows >= _MANY:
         yield
         return
     errors = tx.dialect.loaded_dbapi.Error
@@ -58,8 +62,16 @@ def sent_together(tx: Connection) -> Iterator[None]:
 def insert_rows(tx: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert rows that all have the same columns. Values go to the driver as they are: naming and converting every value of
     every row, as the statement compiler does, costs more than the insert itself."""
-    if rows:
+    if len(rows) >= _MANY and tx.dialect.name == "postgresql" and not _is_sending_together(tx):
+        _copy_rows(tx, table, tuple(rows[0]), rows)
+    elif rows:
         _run(tx, _compiled_insert(tx.dialect, table, tuple(rows[0])), rows)
+
+
+def _is_sending_together(tx: Connection) -> bool:
+    """A stream of rows needs the line for itself."""
+    line: Any = tx.connection.driver_connection
+    return bool(line.pgconn.pipeline_status != psycopg.pq.PipelineStatus.OFF)
 
 
 def insert_missing(tx: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:
@@ -143,6 +155,25 @@ def _run(tx: Connection, statement: _Compiled, rows: Sequence[Mapping[str, Any]]
     if len(values) == 1:
         values = values[0]
     return tx.exec_driver_sql(statement.text, values).rowcount
+
+
+def _copy_rows(tx: Connection, table: Table, names: tuple[str, ...], rows: Sequence[Mapping[str, Any]]) -> None:
+    """COPY, which keeps every constraint as INSERT does; the driver's errors are told as those of any other statement."""
+    text, pick = _copy_text(tx.dialect, table, names), itemgetter(*names)
+    connection: Any = tx.connection.driver_connection
+    try:
+        with connection.cursor() as cursor, cursor.copy(text) as copy:
+            for row in rows:
+                copy.write_row(pick(row))
+    except psycopg.Error as error:
+        raise DBAPIError.instance(text, None, error, psycopg.Error, hide_parameters=True, dialect=tx.dialect) from error
+
+
+@lru_cache(maxsize=256)
+def _copy_text(dialect: Dialect, table: Table, names: tuple[str, ...]) -> str:
+    quoted = dialect.identifier_preparer
+    columns = ", ".join([quoted.format_column(table.c[name]) for name in names])
+    return f"COPY {quoted.format_table(table)} ({columns}) FROM STDIN"
 
 
 @lru_cache(maxsize=1024)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import pickle
+from dataclasses import FrozenInstanceError, dataclass, replace
+from datetime import UTC, datetime
 
 import pytest
 
+from domain.facts import Facts, Sender
 from domain.order import Consignee, Line
-from domain.values import changed
+from domain.values import build, changed
 
 LINE = Line(external_id="1", external_sku="X", quantity=2, unit_price=5, amount=10)
 
@@ -21,6 +24,31 @@ def test_a_changed_value_equals_a_replaced_one_and_the_old_stays() -> None:
 def test_a_field_that_is_not_there_is_an_error() -> None:
     with pytest.raises(KeyError):
         changed(LINE, colour="red")
+
+
+def test_a_built_value_is_the_value_its_class_makes() -> None:
+    built = build(Line, external_id="1", external_sku="X", quantity=2, unit_price=5, amount=10)
+    assert built == LINE
+    assert hash(built) == hash(LINE)
+    assert repr(built) == repr(LINE)
+    assert type(built) is Line
+    assert pickle.loads(pickle.dumps(built)) == LINE  # noqa: S301 - our own bytes
+    now, sender = datetime(2026, 1, 1, tzinfo=UTC), Sender(account="a", channel="c")
+    facts = build(Facts, now=now, sender=sender)
+    assert facts == Facts(now=now, sender=sender)
+    assert facts.available is not build(Facts, now=now, sender=sender).available
+
+
+@pytest.mark.parametrize("made", [build(Consignee, city="x"), changed(Consignee(), city="x")])
+def test_a_built_or_changed_value_is_frozen(made: Consignee) -> None:
+    with pytest.raises(FrozenInstanceError):
+        made.city = "y"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("fields", [{"colour": "red"}, {"external_id": "1"}])
+def test_a_value_is_not_built_with_fields_too_many_or_too_few(fields: dict[str, str]) -> None:
+    with pytest.raises(TypeError):
+        build(Line, **fields)
 
 
 def test_a_value_that_checks_itself_is_not_changed_past_its_check() -> None:

@@ -1,64 +1,96 @@
-"""Statements sent together: the same rows as one by one, and the same errors."""
+"""Rows come back as they were given, few or many, and a fault among many is told as a fault of one."""
 
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import exc, select, text
+from sqlalchemy import select, text
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from storage import tables as t
-from storage.hints import put_hints
-from storage.rows import insert_missing, insert_rows, rows_of, sent_together, upsert_rows
+from storage.rows import Row, insert_rows, rows_of
 
 from .conftest import NOW, Store
 
+# What a stream of rows has signs of its own for, and what only looks like them.
+TEXTS = ("", "\\N", "\\.", "a\tb\nc\r\\", "'\"`${}", "浙江省 🧧", "NULL", " x ")
+COUNTS = (1, 31, 32, 700)
 
-def _hints(*names: str) -> list[dict[str, object]]:
-    return [{"account_id": 1, "external_id": name, "due_at": NOW, "attempts": 0} for name in names]
+
+def exceptions_of(store: Store, count: int) -> list[Row]:
+    blank: Row = dict.fromkeys(
+        ("account_id", "partner_id", "inbox_id", "outbox_id", "snoozed_until", "resolved_at"), None
+    )
+    told: Row = {"code": "out_of_stock", "state": "open", "opened_at": NOW, "assignee": "", "resolved_by": ""}
+    return [
+        blank
+        | told
+        | {"id": row_id, "order_id": row_id if place % 2 else None, "subject": f"order:{row_id}"}
+        | {"detail": bytes(range(256)) * (place % 3), "resolution": TEXTS[place % len(TEXTS)]}
+        for place, row_id in enumerate(store.ids(count))
+    ]
 
 
-def test_what_is_sent_together_is_there_when_it_ends(store: Store) -> None:
+def stored(store: Store) -> list[Row]:
+    with store.engine.connect() as tx:
+        return rows_of(tx, select(t.exceptions).order_by(t.exceptions.c.id))
+
+
+@pytest.mark.parametrize("count", COUNTS)
+def test_rows_come_back_as_they_were_given(store: Store, count: int) -> None:
+    rows = exceptions_of(store, count)
     with store.write() as tx:
-        with sent_together(tx):
-            insert_rows(tx, t.hints, _hints("A"))
-            insert_rows(tx, t.hints, _hints("B", "C"))
-            put_hints(tx, 1, ["A", "D"], due_at=NOW)
-            upsert_rows(tx, t.hints, [row | {"attempts": 2} for row in _hints("B")])
-        assert {(row["external_id"], row["attempts"]) for row in rows_of(tx, select(t.hints))} == {
-            ("A", 0),
-            ("B", 2),
-            ("C", 0),
-            ("D", 0),
-        }
+        insert_rows(tx, t.exceptions, rows)
+    assert stored(store) == sorted(rows, key=lambda row: int(row["id"]))
 
 
-def test_a_row_that_is_there_fails_what_is_sent_together(store: Store) -> None:
+@pytest.mark.parametrize("count", COUNTS[1:])
+def test_a_row_that_is_there_already_is_told_and_none_of_the_others_stays(store: Store, count: int) -> None:
+    rows = exceptions_of(store, count)
+    with pytest.raises(IntegrityError), store.write() as tx:
+        insert_rows(tx, t.exceptions, [*rows, rows[0] | {"subject": "another"}])
+    assert stored(store) == []
+
+
+@pytest.mark.parametrize("count", COUNTS[1:])
+def test_a_state_that_is_none_is_told(store: Store, count: int) -> None:
+    rows = exceptions_of(store, count)
+    rows[-1]["state"] = "lost"
+    with pytest.raises(IntegrityError), store.write() as tx:
+        insert_rows(tx, t.exceptions, rows)
+    assert stored(store) == []
+
+
+@pytest.mark.parametrize("count", COUNTS[1:])
+def test_a_text_that_no_database_keeps_is_told(pg_store: Store, count: int) -> None:
+    rows = exceptions_of(pg_store, count)
+    rows[-1]["resolution"] = "a\x00b"
+    with pytest.raises(DBAPIError), pg_store.write() as tx:
+        insert_rows(tx, t.exceptions, rows)
+    assert stored(pg_store) == []
+
+
+def _insert_unconnected(store: Store, rows: list[Row]) -> None:
     with store.write() as tx:
-        insert_rows(tx, t.hints, _hints("A"))
-    with pytest.raises(exc.IntegrityError):
-        _insert_one_that_is_there(store)
-    with store.write() as tx:
-        assert [row["external_id"] for row in rows_of(tx, select(t.hints))] == ["A"]
-        assert insert_missing(tx, t.hints, _hints("B")) == 1
+        pid = tx.execute(text("select pg_backend_pid()")).scalar_one()
+        with store.engine.connect() as other:
+            other.execute(text("select pg_terminate_backend(:pid, 5000)"), {"pid": pid})
+        insert_rows(tx, t.exceptions, rows)
 
 
-def test_a_connection_that_is_lost_is_told_as_lost(pg_store: Store) -> None:
-    with pytest.raises(exc.OperationalError):
-        _insert_over_a_lost_connection(pg_store)
+@pytest.mark.parametrize("count", COUNTS[1:])
+def test_a_lost_connection_is_told_and_the_next_transaction_has_another(pg_store: Store, count: int) -> None:
+    rows = exceptions_of(pg_store, count)
+    with pytest.raises(OperationalError):
+        _insert_unconnected(pg_store, rows)
     with pg_store.write() as tx:
-        insert_rows(tx, t.hints, _hints("A"))
+        insert_rows(tx, t.exceptions, rows)
+    assert len(stored(pg_store)) == count
 
 
-def _insert_one_that_is_there(store: Store) -> None:
-    with store.write() as tx, sent_together(tx):
-        insert_rows(tx, t.hints, _hints("B"))
-        insert_rows(tx, t.hints, _hints("A"))
-        insert_rows(tx, t.hints, _hints("C", "D"))
-
-
-def _insert_over_a_lost_connection(store: Store) -> None:
-    with store.write() as tx:
-        mine = tx.execute(text("select pg_backend_pid()")).scalar_one()
-        with store.write() as other:
-            other.execute(text("select pg_terminate_backend(:pid)"), {"pid": mine})
-        with sent_together(tx):
-            insert_rows(tx, t.hints, _hints("A"))
+def test_an_error_shows_no_values(pg_store: Store) -> None:
+    rows = exceptions_of(pg_store, 40)
+    with pytest.raises(IntegrityError) as caught, pg_store.write() as tx:
+        insert_rows(tx, t.exceptions, [*rows, rows[0]])
+    assert caught.value.params is None
+    assert caught.value.hide_parameters
+    assert getattr(caught.value.orig, "sqlstate", "") == "23505"
