@@ -14,7 +14,7 @@ from datetime import timedelta
 
 from domain.errors import HubError
 from storage.fulfilments import mark_pushing
-from storage.outbox import claim_outbox
+from storage.outbox import claim_outbox, next_due
 from storage.times import span
 from wire.permit import permitted
 
@@ -41,8 +41,9 @@ Settle = Callable[[Hub, Sequence[Outcome]], None]
 
 @dataclass(slots=True)
 class Dispatcher:
-    """Sendings under way. A turn never waits for the network: it settles what has come back, in one commit, and claims what
-    there is room for. One target never holds more than half of the senders, so one that hangs does not stop the others.
+    """Sendings under way. A turn never waits for the network: it claims what there is room for and, while that is on its way,
+    settles in one commit what has come back. One target never holds more than half of the senders, so one that hangs does not
+    stop the others.
 
     `only` sends to one target, `width` calls at once; nothing goes out while `permit` says no."""
 
@@ -56,16 +57,25 @@ class Dispatcher:
     together: int = 1  # jobs per call, as of the last claim
 
     def turn(self, *, more: bool = True) -> int:
-        """Settle and claim once (only settle unless `more`); returns how many rows came back or went out."""
-        finished = self._settle()
-        open_to_more = more and not self.hub.stopping.is_set() and self.permit()
-        jobs = self._claim() if open_to_more else []
+        """Claim and settle once (only settle unless `more`); returns how many calls came back or went out."""
+        back = [future for future in self.flying if future.done()]
+        begun = 0
+        try:
+            if more and not self.hub.stopping.is_set() and self.permit():
+                begun = self._begin()
+        finally:
+            # What has come back is settled whatever became of the claim.
+            finished = self._settle(back)
+        return finished + begun
+
+    def _begin(self) -> int:
+        jobs = self._claim()
         calls = build_calls(self.hub, jobs)
         if calls:
             self.together = max(1, min(_TOGETHER, len(jobs) // len(calls)))
         for jobs in calls:
             self.flying[self.pool.submit(self._send, jobs)] = jobs
-        return finished + len(calls)
+        return len(calls)
 
     def land(self) -> None:
         """The way to stop: what is on the wire is awaited and settled, what has not begun is given back unsent."""
@@ -78,7 +88,7 @@ class Dispatcher:
         wait(self.flying)
         for left in reversed(range(_LANDINGS)):
             try:
-                self._settle(unsent)
+                self._settle([*self.flying], unsent)
                 return
             except Exception as error:
                 if not left or read_trouble(error) is None:
@@ -89,10 +99,9 @@ class Dispatcher:
         with permitted(self.permit):
             return send(self.hub, jobs)
 
-    def _settle(self, more: Sequence[Outcome] = ()) -> int:
-        """Settle what has come back; returns how many. While the database is away nothing is forgotten: a sending whose
+    def _settle(self, finished: Sequence[Future[list[Outcome]]], more: Sequence[Outcome] = ()) -> int:
+        """Settle what has come back; returns how many calls. While the database is away nothing is forgotten: a sending whose
         outcome is known must not become one that may have happened."""
-        finished = [future for future in self.flying if future.done()]
         outcomes = [outcome for future in finished if not future.cancelled() for outcome in future.result()]
         try:
             self.settle(self.hub, [*outcomes, *more])
@@ -115,8 +124,13 @@ class Dispatcher:
 
     def _claim(self) -> list[Job]:
         senders = self.width or self.hub.settings.senders
-        room = senders * _AHEAD * self.together - sum(map(len, self.flying.values()))
-        if room < senders:
+        most = senders * _AHEAD * self.together
+        # What has come back makes room before it is settled, but only once: while nothing can be settled, no more goes out.
+        room = min(
+            most - sum(len(jobs) for future, jobs in self.flying.items() if not future.done()),
+            2 * most - sum(map(len, self.flying.values())),
+        )
+        if room < senders or not is_due(self.hub):
             return []
         if self.only is not None:
             return claim(self.hub, room, only=self.only)
@@ -138,6 +152,13 @@ def dispatch(hub: Hub, settle: Settle, *, pool: ThreadPoolExecutor) -> int:
         if not dispatcher.flying and not moved:
             return total
         dispatcher.wait(1.0)
+
+
+def is_due(hub: Hub) -> bool:
+    """Whether a claim may find anything. A look takes no turn at writing, which whoever has something to write waits for."""
+    with hub.read() as tx:
+        due = next_due(tx)
+    return due is not None and due <= hub.now()
 
 
 def claim(hub: Hub, limit: int, skip: Sequence[int] = (), *, only: int | None = None) -> list[Job]:
