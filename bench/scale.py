@@ -5,6 +5,7 @@ compared after every run."""
 from __future__ import annotations
 
 import contextlib
+import os
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -19,10 +20,12 @@ from sandbox import Running
 from sandbox import start as start_sandbox
 from storage.nodes import list_holders
 
-from .demo import configure, introduction, place_orders, serving
+from .cells import Costs, carry, check_model
+from .demo import configure, cpu_seconds, introduction, place_orders, serving
 from .ledgers import ACCOUNTS, call
 from .machines import Chaos, Machine, chaos, jobs_of, machine_settings, machines, until_accounted
 from .postgres import Server, run_server
+from .processes import cpu_seconds as cpu_of_family
 from .takeovers import takeovers
 
 # With more workers than cores nothing may get faster, but it must not get much slower either.
@@ -35,12 +38,16 @@ _READY = 60.0
 _LEASE = 60.0
 # What takes half a minute outside takes two seconds here, so that a run sees many takeovers.
 _SHORT_LEASE = 4.0
+# For the simulation: commits per order in batches, a commit's milliseconds, and from `bench growth` bytes per order on PostgreSQL
+# and how much dearer its work may be in a large database.
+_COMMITS, _COMMIT_MS, _BYTES, _DEARER = 0.6, 1.0, 2_918, 1.15
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
     """One run: `value` in orders per second from the first order placed to the last one told to its shop, `ratio` to the first
-    run's. `held` orders have an exception and wait for a person."""
+    run's. `held` orders have an exception and wait for a person. `worker_ms`, `database_ms` and `beside_ms` (sandbox, API, this
+    benchmark) are processor time per order; in trouble nobody keeps count."""
 
     workers: int
     orders: int
@@ -56,6 +63,9 @@ class Run:
     freezes: int = 0
     takeovers: int = 0
     takeover_seconds_max: float = 0.0
+    worker_ms: float = 0.0
+    database_ms: float = 0.0
+    beside_ms: float = 0.0
     faults: tuple[str, ...] = ()
 
     @property
@@ -84,6 +94,7 @@ def run_scale(*, workers: Sequence[int], orders: int, seed: int, trouble: bool =
         "takeover_floor": TAKEOVER,
         "takeover_usual_lease": usual,
         "runs": [asdict(run) for run in runs],
+        "model": None if trouble else explain(runs),
         "good": steady and longest <= TAKEOVER and all(run.good for run in runs),
     }
 
@@ -139,6 +150,7 @@ def _run(server: Server, count: int, orders: int, seed: int, trouble: bool, firs
         world = stack.enter_context(_world(server, count, seed, _SHORT_LEASE if trouble else _LEASE))
         hub, box, started = world.hub, world.box, world.workers
         watch = stack.enter_context(takeovers(hub))
+        before = _spent(server, world)
         began = time.monotonic()
         place_orders(box, orders, seed)
         told: Chaos | None = None
@@ -147,6 +159,9 @@ def _run(server: Server, count: int, orders: int, seed: int, trouble: bool, firs
                 _until_confirmed(hub, orders, began + _LONGEST)
             watch.until_taken(TAKEOVER)
         seconds = _until_confirmed(hub, orders, began + _LONGEST) - began
+        spent = [
+            round(1000 * (after - one) / orders, 3) for one, after in zip(before, _spent(server, world), strict=True)
+        ]
         held = _progress(hub)[1]
         report = until_accounted(hub, box, orders, seconds=60, confirmed=not held)
         _until_gone(started)
@@ -166,8 +181,26 @@ def _run(server: Server, count: int, orders: int, seed: int, trouble: bool, firs
         freezes=told.freezes if told else 0,
         takeovers=len(watch.seconds),
         takeover_seconds_max=round(max(watch.seconds, default=0.0), 1),
+        worker_ms=0.0 if trouble else spent[0],
+        database_ms=0.0 if trouble else spent[1],
+        beside_ms=0.0 if trouble else spent[2],
         faults=tuple(report.faults[:20]),
     )
+
+
+def _spent(server: Server, world: _World) -> list[float]:
+    """Seconds of processor time so far of workers, database and everything beside them."""
+    workers = {f"{place}": worker.process.pid or 0 for place, worker in enumerate(world.workers)}
+    beside = {"sandbox": world.box.process.pid, "api": os.getpid()}
+    return [sum(cpu_seconds(workers).values()), cpu_of_family(server.pids), sum(cpu_seconds(beside).values())]
+
+
+def explain(runs: Sequence[Run]) -> dict[str, Any]:
+    """What the simulation of cells makes of these runs: fed with the costs of the first, held against the rates of all, and asked
+    what larger cells would carry ([cells](cells.py))."""
+    costs = Costs(runs[0].worker_ms, runs[0].database_ms, runs[0].beside_ms, _COMMITS, _COMMIT_MS)
+    told = check_model({run.workers: run.value for run in runs}, costs, os.cpu_count() or 1)
+    return told | {"costs": asdict(costs), "cells": carry(costs, bytes_per_order=_BYTES, dearer=_DEARER)}
 
 
 def _until_ready(hub: Hub, count: int) -> None:

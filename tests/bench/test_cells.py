@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench import scale
 from bench.cells import CELLS, Cell, Costs, bound, carry, check_model, simulate
 
 
@@ -72,3 +73,15 @@ def test_every_cell_says_what_it_carries_and_what_ends_first() -> None:
     values = [row["orders_per_second"] for row in rows]
     assert values == sorted(values)
     assert all(row["orders_per_second"] <= row["bound"] * 1.01 for row in rows)
+
+
+def run(workers: int, value: float) -> scale.Run:
+    return scale.Run(workers, 100, value, 1.0, 1.0, 0, 0, 0, 100, worker_ms=6.0, database_ms=2.0, beside_ms=2.0)
+
+
+def test_measured_runs_are_held_against_the_simulation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.scale.os.cpu_count", lambda: 2)
+    told = scale.explain([run(1, 165.0), run(2, 195.0), run(4, 198.0)])
+    assert [point["workers"] for point in told["points"]] == [1, 2, 4]
+    assert told["good"], told["points"]
+    assert not scale.explain([run(1, 165.0), run(2, 20.0)])["good"]
