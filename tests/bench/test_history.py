@@ -42,7 +42,9 @@ def test_a_past_grows_by_copies_that_every_list_finds(server: str) -> None:
         assert table_sizes(past)["orders"] > 0
 
 
-def test_growth_says_what_an_order_costs_and_needs() -> None:
+def test_growth_says_what_an_order_costs_and_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.growth._ROUNDS", 2)
+    monkeypatch.setattr("bench.growth._BATCH", 20)
     told = bench_growth(orders=40, seed=1, database="")
     assert told["orders"] > 40
     assert told["ratio"] > 0

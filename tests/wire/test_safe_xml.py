@@ -47,11 +47,14 @@ LAUGHS = (
     ],
 )
 def test_refuses_every_trick_quickly(data: bytes, code: str) -> None:
-    began = time.thread_time()
-    with pytest.raises(MappingError) as caught:
-        parse(data)
-    assert caught.value.code == code
-    assert time.thread_time() - began < 1
+    spent = []
+    for _ in range(3):  # a collection of the whole process's garbage may fall into one
+        began = time.thread_time()
+        with pytest.raises(MappingError) as caught:
+            parse(data)
+        assert caught.value.code == code
+        spent.append(time.thread_time() - began)
+    assert min(spent) < 1
 
 
 def test_caps_the_size_before_reading() -> None:
