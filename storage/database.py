@@ -7,9 +7,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 
 from domain.errors import ConfigError
@@ -17,6 +16,7 @@ from domain.errors import ConfigError
 _SQLITE_FIXED = (3, 51, 3)
 _BUSY_SECONDS = 30
 _READ_ONLY = "hub_read"
+_MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 def open_engine(url: str, *, pool: int = 24, patience: float = 30.0) -> Engine:
@@ -41,19 +41,47 @@ def is_sqlite(engine_or_tx: Engine | Connection) -> bool:
 
 
 def migrate(url: str) -> None:
-    """Bring the database at `url` to the newest schema; killed half-way, the next call starts over or goes on."""
+    """Bring the database at `url` to the newest schema; killed half-way, the next call starts over or goes on. One that has it
+    is only read: a command does not wait for a writer to find that out."""
     engine = open_engine(url, pool=1)
     try:
-        with engine.begin() as tx:
-            config = Config()
-            config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-            config.attributes["connection"] = tx
-            if not is_sqlite(tx):
-                # Two processes may start at once; the second waits and finds the work done.
-                tx.execute(text("SELECT pg_advisory_xact_lock(7305131)"))
-            command.upgrade(config, "head")
+        if _version(engine) != newest_version():
+            _upgrade(engine)
     finally:
         engine.dispose()
+
+
+def newest_version() -> str:
+    """The number of the newest migration, by its file name."""
+    return max(path.name.partition("_")[0] for path in (_MIGRATIONS / "versions").glob("[0-9]*.py"))
+
+
+def _version(engine: Engine) -> str | None:
+    """The migration the database stands at, or None when it never had one."""
+    try:
+        with reading(engine).begin() as tx:
+            found: str | None = tx.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    except DBAPIError:
+        return None
+    return found
+
+
+def _upgrade(engine: Engine) -> None:
+    from alembic import command  # noqa: PLC0415 - it takes longer to load than a command needs that has nothing to migrate
+    from alembic.config import Config  # noqa: PLC0415
+    from alembic.util import CommandError  # noqa: PLC0415
+
+    with engine.begin() as tx:
+        config = Config()
+        config.set_main_option("script_location", str(_MIGRATIONS))
+        config.attributes["connection"] = tx
+        if not is_sqlite(tx):
+            # Two processes may start at once; the second waits and finds the work done.
+            tx.execute(text("SELECT pg_advisory_xact_lock(7305131)"))
+        try:
+            command.upgrade(config, "head")
+        except CommandError as error:
+            raise ConfigError("database", f"its schema is not one of this version's: {error}") from error
 
 
 def _open_sqlite(url: str, pool: int) -> Engine:

@@ -7,15 +7,18 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from alembic.config import Config
+from alembic.script import ScriptDirectory
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import inspect, text
 from sqlalchemy.exc import IntegrityError
 
+import storage.database
 from domain.errors import ConfigError
 from storage import tables as t
 from storage.cursors import claim_cursors, ensure_cursors, save_cursor, set_due
-from storage.database import migrate, open_engine, reading
+from storage.database import migrate, newest_version, open_engine, reading
 from storage.directory import directory_stamp, put_account, put_bundle, put_partner, set_account_state
 from storage.nodes import claim_node, free_node, keep_node
 from storage.rows import Row, insert_missing, rows_of, upsert_rows
@@ -73,6 +76,30 @@ def test_two_processes_that_migrate_at_once_make_one_schema(tmp_path: Path) -> N
         list(pool.map(migrate, (url, url)))
     engine = open_engine(url)
     assert set(inspect(engine).get_table_names()) - {"alembic_version"} == set(t.metadata.tables)
+    engine.dispose()
+
+
+def test_a_database_with_the_newest_schema_is_opened_beside_a_long_write(sqlite_url: str) -> None:
+    engine = open_engine(sqlite_url)
+    with engine.begin(), ThreadPoolExecutor(1) as pool:
+        pool.submit(migrate, sqlite_url).result(timeout=10)
+    engine.dispose()
+
+
+def test_the_newest_version_is_the_end_of_the_chain() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(storage.database.__file__).parent / "migrations"))
+    assert ScriptDirectory.from_config(config).get_heads() == [newest_version()]
+
+
+def test_a_database_of_newer_code_is_refused(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'newer.db'}"
+    migrate(url)
+    engine = open_engine(url)
+    with engine.begin() as tx:
+        tx.execute(text("UPDATE alembic_version SET version_num = '9999_later'"))
+    with pytest.raises(ConfigError, match="9999_later"):
+        migrate(url)
     engine.dispose()
 
 
