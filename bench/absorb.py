@@ -9,7 +9,7 @@ import sqlite3
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,7 @@ from scheduler import spare_the_collector
 from storage.inbox import Arrival, put_arrivals
 
 from . import goods
+from .postgres import own_database
 
 # What absorbing an order writes; `inbox` and `stock` rows are changed, all others made.
 _MADE = (
@@ -53,6 +54,7 @@ class Figure:
     floor: float
     orders: int
     runs: int
+    faults: tuple[str, ...] = ()
 
     @property
     def ratio(self) -> float:
@@ -62,19 +64,30 @@ class Figure:
 def bench_absorb(*, orders: int, seed: int, database: str, runs: int = 3, batch: int = 500) -> Figure:
     """Measure `runs` times `orders` orders, hub and floor by turns, on an empty database of its own each time."""
     hub_rates, floor_rates = [], []
+    faults: list[str] = []
     for run in range(runs + 1):
         with fresh(database, batch) as hub:
             fill_inbox(hub, orders, seed)
             spare_the_collector()  # as every process that absorbs does
             taken = _timed(partial(absorb_all_of, hub, orders))
             tables = _written(hub)
+        faults += find_faults("hub", {"orders": orders}, tables)
         with fresh(database, batch) as hub:
             fill_inbox(hub, orders, seed)
             floor = _timed(partial(write_bare, hub, tables, orders, batch))
+            bare = _written(hub)
+        faults += find_faults("floor", {name: len(rows) for name, (_, rows) in tables.items()}, bare)
         if run:  # the first pair warms up
             hub_rates.append(orders / taken)
             floor_rates.append(orders / floor)
-    return Figure(round(statistics.median(hub_rates), 1), round(statistics.median(floor_rates), 1), orders, runs)
+    value, floor = round(statistics.median(hub_rates), 1), round(statistics.median(floor_rates), 1)
+    return Figure(value, floor, orders, runs, tuple(faults))
+
+
+def find_faults(side: str, wanted: Mapping[str, int], tables: Tables) -> list[str]:
+    """What one side did not store, or stored too much of."""
+    found = {name: len(tables[name][1]) for name in wanted}
+    return [f"{side}: {found[name]} {name}, not {count}" for name, count in wanted.items() if found[name] != count]
 
 
 @contextlib.contextmanager
@@ -82,28 +95,12 @@ def fresh(database: str, batch: int) -> Iterator[Hub]:
     """A furnished hub on a database of its own, gone afterwards."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hub-bench-")))
-        url = stack.enter_context(own_database(database)) if database else ""
+        url = stack.enter_context(own_database(database))
         hub = open_hub(Settings(data_folder=folder, database_url=url, batch=batch))
         stack.callback(close_hub, hub)
         (folder / "rules.json").write_text(json.dumps(goods.ruleset()))
         apply_values(hub, goods.trade() | {"ruleset": {"file": "rules.json"}}, folder=folder)
         yield hub
-
-
-@contextlib.contextmanager
-def own_database(url: str) -> Iterator[str]:
-    """A database of its own on the server of `url`, dropped afterwards."""
-    plain = url.replace("postgresql+psycopg://", "postgresql://")
-    name = f"hub_bench_{time.time_ns()}"
-    with psycopg.connect(plain, autocommit=True) as connection:
-        connection.execute(f"create database {name}")
-        try:
-            head, _, tail = url.partition("://")
-            place, _, rest = tail.partition("/")
-            options = "?" + rest.partition("?")[2] if "?" in rest else ""
-            yield f"{head}://{place}/{name}{options}"
-        finally:
-            connection.execute(f"drop database if exists {name} with (force)")
 
 
 def fill_inbox(hub: Hub, orders: int, seed: int, *, first: int = 0) -> None:

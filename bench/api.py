@@ -9,12 +9,10 @@ import json
 import os
 import pickle
 import shutil
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -22,17 +20,17 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-import psycopg
-
 from domain.errors import ConfigError
 from pipeline.access import make_key
 from pipeline.apply import apply_values
 from pipeline.bootstrap import close_hub, open_hub
-from pipeline.settings import Settings, as_environment
+from pipeline.settings import Settings
 from storage.database import open_engine
 
 from . import goods
+from .postgres import own_database
 from .posting import Done, Work, build_request, write_requests
+from .processes import answers, cpu_of, free_port, running, running_hub, wait_until
 
 CLIENTS = 32
 RATE = 200.0
@@ -41,6 +39,7 @@ _STEADY_SECONDS = 10.0
 _BATCHES = (50, 500)
 _WARM = 300
 _ROOT = Path(__file__).parents[1]
+_READY_SECONDS = 30.0
 _OWN = ("inbox", "orders", "idempotency")
 _OF_ORDER = ("order_lines", "fulfilments", "outbox", "exceptions", "decisions", "events")
 
@@ -123,13 +122,13 @@ def _by_turns(run: Run, hub: Side, floor: Side, folder: Path, orders: int, runs:
     found: dict[str, list[float]] = {name: [] for name in ("value", "floor", "cpu_ms", "floor_cpu_ms", "client_cpu_ms")}
     for turn in range(runs + 1):
         count = orders if turn else min(orders, _WARM)
-        first, used = run.placed, _cpu_of(hub)
+        first, used = run.placed, (cpu_of(hub.process.pid) or 0.0)
         mine = _singles(run, hub, folder, count)
-        used = _cpu_of(hub) - used
+        used = (cpu_of(hub.process.pid) or 0.0) - used
         _hand_over(run, first, floor, folder / "rows")
-        spent = _cpu_of(floor)
+        spent = cpu_of(floor.process.pid) or 0.0
         bare = _post(floor, folder, _requests(run, first, count), CLIENTS)
-        spent = _cpu_of(floor) - spent
+        spent = (cpu_of(floor.process.pid) or 0.0) - spent
         if any(status != 201 for status, _ in bare.answers):
             raise RuntimeError("the floor failed")
         if turn:  # the first turn warms up
@@ -259,7 +258,7 @@ def _hand_over(run: Run, first: int, floor: Side, file: Path) -> None:
 
 def _configure(stack: contextlib.ExitStack, folder: Path, database: str, seed: int) -> tuple[Run, str]:
     """Two equal databases with the trade and no orders: the hub's, and the floor's by its address."""
-    url = stack.enter_context(_own_databases(database)) if database else ""
+    url = stack.enter_context(own_database(database))
     settings = Settings(data_folder=folder / "data", database_url=url)
     hub = open_hub(settings)
     try:
@@ -278,97 +277,32 @@ def _configure(stack: contextlib.ExitStack, folder: Path, database: str, seed: i
     if not database:
         shutil.copyfile(settings.data_folder / "hub.db", folder / "floor.db")
         return Run(settings, keys, seed), f"sqlite:///{folder / 'floor.db'}"
-    copy = _named(url, f"{_name_in(url)}_floor")
-    with _admin(database) as connection:
-        connection.execute(f"create database {_name_in(copy)} template {_name_in(url)}")
-    return Run(settings, keys, seed), copy
-
-
-@contextlib.contextmanager
-def _own_databases(url: str) -> Iterator[str]:
-    """A database of its own on the server of `url`; it and its floor are dropped afterwards."""
-    name = f"hub_bench_{time.time_ns()}"
-    with _admin(url) as connection:
-        connection.execute(f"create database {name}")
-    try:
-        yield _named(url, name)
-    finally:
-        with _admin(url) as connection:
-            for each in (name, f"{name}_floor"):
-                connection.execute(f"drop database if exists {each} with (force)")
-
-
-def _admin(url: str) -> psycopg.Connection:
-    return psycopg.connect(url.replace("postgresql+psycopg://", "postgresql://"), autocommit=True)
-
-
-def _named(url: str, name: str) -> str:
-    head, _, tail = url.partition("://")
-    place, _, rest = tail.partition("/")
-    return f"{head}://{place}/{name}" + ("?" + rest.partition("?")[2] if "?" in rest else "")
-
-
-def _name_in(url: str) -> str:
-    return url.partition("://")[2].partition("/")[2].partition("?")[0]
+    return Run(settings, keys, seed), stack.enter_context(own_database(database, like=url))
 
 
 @contextlib.contextmanager
 def _serving_hub(settings: Settings) -> Iterator[Side]:
     """`hub.py serve` as an installation runs it whose timed jobs run elsewhere."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("HUB_")}
-    environment |= {"HUB_CONFIG": os.devnull} | as_environment(settings)
-    port = _free_port()
-    command = [sys.executable, "hub.py", "serve", "--jobs", "none", "--port", str(port)]
-    with _running(command, port, "/readyz", environment) as process:
-        yield Side(port, process)
+    port = free_port()
+    with running_hub(settings, "serve", "--jobs", "none", "--port", str(port)) as process:
+        yield _ready(port, "/readyz", process)
 
 
 @contextlib.contextmanager
 def _serving_floor(database: str) -> Iterator[Side]:
-    port = _free_port()
-    with _running([sys.executable, "-m", "bench.bare_api", str(port), database], port, "/", None) as process:
-        yield Side(port, process)
+    port = free_port()
+    command = [sys.executable, "-m", "bench.bare_api", str(port), database]
+    with running(command, folder=_ROOT, environment=os.environ, log=None) as process:
+        yield _ready(port, "/", process)
 
 
-@contextlib.contextmanager
-def _running(
-    command: Sequence[str], port: int, path: str, environment: Mapping[str, str] | None
-) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(command, cwd=_ROOT, env=environment)
-    try:
-        for _ in range(300):
-            if process.poll() is not None:
-                break
-            with contextlib.suppress(OSError):
-                _ask(port, path)
-                yield process
-                return
-            time.sleep(0.1)
-        raise ConfigError("api_not_ready", f"{command[1]} did not come up")
-    finally:
-        process.terminate()
-        try:
-            process.wait(15)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+def _ready(port: int, path: str, process: subprocess.Popen[bytes]) -> Side:
+    wrong = wait_until(lambda: answers(port, path), process, None, seconds=_READY_SECONDS)
+    if wrong:
+        raise ConfigError("api_not_ready", wrong)
+    return Side(port, process)
 
 
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
-def _ask(port: int, path: str, body: bytes | None = None) -> None:
+def _ask(port: int, path: str, body: bytes) -> None:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", data=body, timeout=60) as reply:
         reply.read()
-
-
-def _cpu_of(side: Side) -> float:
-    """Processor seconds of the process so far; 0 where there is no /proc."""
-    try:
-        words = Path("/proc", str(side.process.pid), "stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return 0.0
-    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")

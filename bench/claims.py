@@ -69,6 +69,7 @@ def as_json(results: Sequence[Claims]) -> str:
 def _run(rounds: int, claims: int, url: str, at_once: int) -> Claims:
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hub-claims-")))
+        # The pool lends twice as many connections as `senders` asks for: every claim has one of its own.
         hub = open_hub(Settings(data_folder=folder, database_url=url, senders=max(1, at_once // 2)))
         stack.callback(close_hub, hub)
         pool = stack.enter_context(ThreadPoolExecutor(at_once))

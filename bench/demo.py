@@ -5,16 +5,11 @@ It proves, it does not trust: what it prints comes from the other side's own led
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
-import signal
 import socket
-import subprocess
-import sys
 import tempfile
 import threading
 import time
-import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,14 +24,16 @@ from domain.errors import ConfigError
 from pipeline.apply import apply_values
 from pipeline.bootstrap import Hub, close_hub, open_hub
 from pipeline.reconcile import is_quiet
-from pipeline.settings import Settings, as_environment
+from pipeline.settings import Settings
 from sandbox import Running
 from sandbox import start as start_sandbox
 
 from .ledgers import ACCOUNTS, Report, call, compare, get
+from .processes import answers, cpu_of, free_port, running_hub, wait_until
 
 _LONGEST = {"none": 120.0, "some": 300.0, "storm": 600.0}
 _SETTLED = 3.0
+_READY_SECONDS = 30.0
 _LOOK = 0.1
 # What has a process of its own, besides the API: Python uses one core a process.
 _APART = (("dispatch", "news"), ("absorb",))
@@ -71,7 +68,7 @@ def run_demo(
     apart: bool = False,
 ) -> Report:
     """Run once and compare. `database` "" uses a SQLite file in `folder` (a temporary one by default); `tempo` below 1 makes
-    the buyers' pauses shorter; `apart` runs the API, the sendings and absorbing in processes of their own.
+    the buyers' pauses shorter, and the wait at the end; `apart` runs the API, the sendings and absorbing in processes of their own.
 
     `seconds` of the report: from just before the first order is placed at its channel to the moment when nothing moves any
     more and nothing moves afterwards: every order pulled, checked, decided, pushed, shipped, its news absorbed, its tracking
@@ -95,18 +92,19 @@ def run_demo(
             "sandbox": box.process.pid,
             **started,
         }
-        before = cpu_seconds(pids)
+        before = cpu_by_name(pids)
         place_orders(box, orders, seed)
-        report, quiet = _until_accounted(hub, box, orders, pids, end=began + _LONGEST[faults])
+        report, quiet = _until_accounted(hub, box, orders, pids, end=began + _LONGEST[faults], settled=_SETTLED * tempo)
         report.seconds = round(quiet.at - began, 2)
         report.orders_per_second = round(orders / report.seconds, 1)
-        spent = {
-            name: round((quiet.cpu[name] - before[name]) * 1000 / max(1, orders), 3)
-            for name in before
-            if name in quiet.cpu
-        }
-        report.cpu_ms_per_order = spent | {"all": round(sum(spent.values()), 3)}
+        report.cpu_ms_per_order = _per_order(before, quiet.cpu, orders)
         return report
+
+
+def _per_order(before: Mapping[str, float], after: Mapping[str, float], orders: int) -> dict[str, float]:
+    """Milliseconds of each process, of those that are still there, and of all."""
+    spent = {name: round((after[name] - before[name]) * 1000 / max(1, orders), 3) for name in before if name in after}
+    return spent | {"all": round(sum(spent.values()), 3)}
 
 
 def configure(hub: Hub, box: Running, urls: Mapping[str, str] = MappingProxyType({})) -> None:
@@ -192,50 +190,17 @@ def _split(hub: Hub) -> tuple[tuple[str, ...], ...]:
 def serving_apart(hub: Hub, started: dict[str, int]) -> Iterator[int]:
     """The hub's API in a second process and its sendings in a third, on the same database; they die with this one. `started`
     gets their process ids by name."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = int(free.getsockname()[1])
+    port = free_port()
     with contextlib.ExitStack() as stack:
-        process = stack.enter_context(_running(hub, "serve", "--jobs", "none", "--port", str(port)))
+        process = stack.enter_context(running_hub(hub.settings, "serve", "--jobs", "none", "--port", str(port)))
         started["api"] = process.pid
         for jobs in _split(hub):
-            started[", ".join(jobs)] = stack.enter_context(_running(hub, "work", "--jobs", ",".join(jobs))).pid
-        _wait_ready(port, process)
+            worker = stack.enter_context(running_hub(hub.settings, "work", "--jobs", ",".join(jobs)))
+            started[", ".join(jobs)] = worker.pid
+        wrong = wait_until(lambda: answers(port), process, None, seconds=_READY_SECONDS)
+        if wrong:
+            raise ConfigError("api_not_ready", wrong)
         yield port
-
-
-@contextlib.contextmanager
-def _running(hub: Hub, *words: str) -> Iterator[subprocess.Popen[bytes]]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("HUB_")}
-    environment |= {"HUB_CONFIG": os.devnull} | as_environment(hub.settings)
-    root = Path(__file__).parents[1]
-    # Started before this process has threads of its own that matter: the sandbox and the hub's pools come later or fork nothing.
-    command = [sys.executable, "hub.py", *words]
-    process = subprocess.Popen(command, cwd=root, env=environment, preexec_fn=_die_with_parent)  # noqa: PLW1509
-    try:
-        yield process
-    finally:
-        process.terminate()
-        try:
-            process.wait(15)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def _wait_ready(port: int, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(300):
-        if process.poll() is not None:
-            break
-        with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5):
-            return
-        time.sleep(0.1)
-    raise ConfigError("api_not_ready", "the API process did not come up")
-
-
-def _die_with_parent() -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM, 0, 0, 0)  # PR_SET_PDEATHSIG
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +212,7 @@ class _Quiet:
 
 
 def _until_accounted(
-    hub: Hub, box: Running, orders: int, pids: Mapping[str, int], *, end: float
+    hub: Hub, box: Running, orders: int, pids: Mapping[str, int], *, end: float, settled: float
 ) -> tuple[Report, _Quiet]:
     """Wait until nothing moves and everything is accounted for, or the time is up; says since when nothing moved."""
     report = Report(channels={})
@@ -257,25 +222,20 @@ def _until_accounted(
         if not is_quiet(hub):
             quiet = None
             continue
-        quiet = quiet or _Quiet(time.monotonic(), cpu_seconds(pids))
+        quiet = quiet or _Quiet(time.monotonic(), cpu_by_name(pids))
         if time.monotonic() - quiet.at < 1.0:
             continue
         report = compare(hub, box)
         placed = sum(told.placed for told in report.channels.values())
-        if report.good and placed >= orders and time.monotonic() - quiet.at > _SETTLED:
+        if report.good and placed >= orders and time.monotonic() - quiet.at > settled:
             return report, quiet
         time.sleep(0.5)
-    return compare(hub, box), _Quiet(time.monotonic(), cpu_seconds(pids))
+    return compare(hub, box), _Quiet(time.monotonic(), cpu_by_name(pids))
 
 
-def cpu_seconds(pids: Mapping[str, int]) -> dict[str, float]:
-    """User and system seconds each process has used since it started; nothing for one that is gone, or without /proc."""
-    used: dict[str, float] = {}
-    for name, pid in pids.items():
-        with contextlib.suppress(OSError):
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            used[name] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    return used
+def cpu_by_name(pids: Mapping[str, int]) -> dict[str, float]:
+    """User and system seconds each of these processes alone has used since it started; nothing for one that is gone."""
+    return {name: used for name, pid in pids.items() if (used := cpu_of(pid)) is not None}
 
 
 def introduction(box: Running, port: int) -> dict[str, Any]:

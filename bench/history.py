@@ -23,16 +23,17 @@ from pysqlite3 import dbapi2
 from domain.numbers import order_number
 from pipeline.absorb import absorb
 from pipeline.apply import apply_values
-from pipeline.archive import archive_finished, train_dictionaries
+from pipeline.archive import WALK, archive_finished, train_dictionaries
 from pipeline.bootstrap import Hub, close_hub, keep_alive, open_hub
 from pipeline.directory import read_directory
 from pipeline.settings import Settings
+from storage.archives import save_mark
 from storage.inbox import Arrival, put_arrivals
 from storage.times import span
 
 from . import goods
-from .absorb import own_database
 from .finishing import finish_orders
+from .postgres import own_database
 
 _START = datetime(2025, 10, 1, tzinfo=UTC)
 _BUYERS = 1_000_000
@@ -101,7 +102,7 @@ def opened_past(*, seed: int, database: str, template: int, largest: int, batch:
     """A hub with `template` orders that were really absorbed, finished and archived, ready to be copied up to `largest`."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hub-bench-")))
-        url = stack.enter_context(own_database(database)) if database else ""
+        url = stack.enter_context(own_database(database))
         calendar = Calendar()
         settings = Settings(data_folder=folder, database_url=url, batch=batch, archive_days=0.0)
         hub = open_hub(settings, clock=calendar)
@@ -187,6 +188,9 @@ def _copy(past: Past, low: int, first: int, times: int, template: int) -> None:
     past.orders += times * template
     past.taken = first + (times + 1) * template
     past.calendar.skip(past.step * (times + 1))
+    # As in life, where housekeeping went along while they ended: the copies are packed already.
+    with past.hub.write() as tx:
+        save_mark(tx, WALK, past.hub.now(), 0)
 
 
 def _open(url: str) -> Any:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
-import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,10 +15,10 @@ from pipeline.access import make_key
 from pipeline.apply import apply_values
 from pipeline.bootstrap import close_hub, open_hub
 from pipeline.reconcile import known_orders
-from pipeline.settings import Settings, as_environment
+from pipeline.settings import Settings
 
 from . import goods
-from .processes import free_port, running, wait_until
+from .processes import answers, free_port, running_hub, wait_until
 from .tryton import Erp, build_sale
 from .tryton_rpc import build_call, read_result
 
@@ -28,7 +26,6 @@ CLIENTS = 2
 PER_CALL = 50
 LINES = 3
 _ACCOUNT = "shop-0"
-_ROOT = Path(__file__).parents[1]
 # A released order may be cancelled cheaply for so long: until then nothing is sent, and no warehouse is missed.
 _DELAY_SECONDS = 3600.0
 _READY_SECONDS = 60.0
@@ -85,11 +82,8 @@ def serving_hub(folder: Path, database: str) -> Iterator[Door]:
     finally:
         close_hub(hub)
     port, log = free_port(), folder / "serve.log"
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("HUB_")}
-    environment |= {"HUB_CONFIG": os.devnull} | as_environment(settings)
-    command = [sys.executable, "hub.py", "serve", "--port", str(port)]
-    with running(command, folder=_ROOT, environment=environment, log=log) as process:
-        wrong = wait_until(lambda: _is_ready(port), process, log, seconds=_READY_SECONDS)
+    with running_hub(settings, "serve", "--port", str(port), log=log) as process:
+        wrong = wait_until(lambda: answers(port), process, log, seconds=_READY_SECONDS)
         if wrong:
             raise RuntimeError(f"the hub does not serve: {wrong}")
         yield Door(port, process.pid, key, settings)
@@ -192,12 +186,3 @@ def _missed(side: str, stored: Sequence[int], orders: int, sent: Sent) -> list[s
     worst = min(range(len(stored)), key=stored.__getitem__)
     status, body = sent.answers[worst]
     return [f"{side}: {orders - sum(stored)} of {orders} not stored; {status} {body[:200].decode(errors='replace')}"]
-
-
-def _is_ready(port: int) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-    try:
-        connection.request("GET", "/readyz")
-        return connection.getresponse().status == 200
-    finally:
-        connection.close()

@@ -55,7 +55,7 @@ def table_of(told: Mapping[str, Any]) -> Sequence[str]:
 
 def _absorb(choice: Choice) -> dict[str, Any]:
     figure = bench_absorb(orders=choice.orders, seed=choice.seed, database=choice.database)
-    return {"bench": "absorb", **asdict(figure), "ratio": figure.ratio, "good": True}
+    return {"bench": "absorb", **asdict(figure), "ratio": figure.ratio, "good": not figure.faults}
 
 
 def _api(choice: Choice) -> dict[str, Any]:

@@ -7,9 +7,8 @@ import contextlib
 import http.client
 import statistics
 import tempfile
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -24,7 +23,7 @@ from sandbox.live.shop import start as start_vendure
 
 from . import intake, tryton, vendure
 from .demo import run_demo
-from .postgres import Server
+from .postgres import Server, own_database
 from .processes import cpu_seconds
 from .tryton_rpc import TrytonError
 
@@ -184,7 +183,7 @@ def _intake(course: Course) -> dict[str, Any]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hub-peers-")))
         server = stack.enter_context(tryton.cluster(course.folder / "tryton"))
         erp = stack.enter_context(tryton.serving(course.folder / "tryton", server))
-        url = stack.enter_context(own_database(course.database, server))
+        url = stack.enter_context(own_database(address_of(course.database, server)))
         door = stack.enter_context(intake.serving_hub(folder, url))
         own = server.pids if course.database == OWN_SERVER else ()
         theirs = _Side(partial(intake.post_to_tryton, erp), erp.pids)
@@ -240,7 +239,7 @@ class _OurLives:
     def take(self, turn: int) -> float:
         orders = self.course.orders if turn else min(self.course.orders, _WARM_LIVES)
         seed = self.course.seed + turn
-        with own_database(self.course.database, self.server) as url:
+        with own_database(address_of(self.course.database, self.server)) as url:
             report = run_demo(orders=orders, seed=seed, faults="none", mix="plain", database=url, apart=True)
         done = sum(channel.confirmed for channel in report.channels.values())
         for channel in report.channels.values():
@@ -304,21 +303,6 @@ def _life(course: Course) -> dict[str, Any]:
     }
 
 
-@contextlib.contextmanager
-def own_database(asked: str, server: Server | None) -> Iterator[str]:
-    """The hub's database for one measurement: "" a SQLite file, else a new one on the server of the address, dropped afterwards."""
-    if not asked:
-        yield ""
-        return
-    url = server.url("postgres") if asked == OWN_SERVER and server is not None else asked
-    head, _, tail = url.partition("://")
-    place, _, rest = tail.partition("/")
-    options = "?" + rest.partition("?")[2] if "?" in rest else ""
-    name = f"hub_peers_{time.time_ns()}"
-    with psycopg.connect(url.replace("postgresql+psycopg://", "postgresql://"), autocommit=True) as connection:
-        connection.execute(f'create database "{name}"')
-    try:
-        yield f"{head}://{place}/{name}{options}"
-    finally:
-        with psycopg.connect(url.replace("postgresql+psycopg://", "postgresql://"), autocommit=True) as connection:
-            connection.execute(f'drop database if exists "{name}" with (force)')
+def address_of(asked: str, server: Server | None) -> str:
+    """Where the hub's databases are made: "" SQLite files, the server of this run for its name, else the address that was given."""
+    return server.url("postgres") if asked == OWN_SERVER and server is not None else asked

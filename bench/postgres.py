@@ -168,3 +168,29 @@ def run_server(settings: Sequence[str] = FAST) -> Iterator[Server]:
             server.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def own_database(url: str, *, like: str = "") -> Iterator[str]:
+    """The address of a new database on the server of `url`, dropped afterwards; "" for "", for a SQLite file needs nobody.
+    `like`: the address of one that nobody uses, to be copied."""
+    if not url:
+        yield ""
+        return
+    name = f"hub_bench_{time.time_ns()}"
+    with _admin(url) as connection:
+        connection.execute(f'create database "{name}"' + (f' template "{_name_in(like)}"' if like else ""))
+    try:
+        head, slash, options = url.partition("?")
+        yield head.rpartition("/")[0] + f"/{name}" + slash + options
+    finally:
+        with _admin(url) as connection:
+            connection.execute(f'drop database if exists "{name}" with (force)')
+
+
+def _admin(url: str) -> psycopg.Connection:
+    return psycopg.connect(url.replace("postgresql+psycopg://", "postgresql://"), autocommit=True)
+
+
+def _name_in(url: str) -> str:
+    return url.partition("?")[0].rpartition("/")[2]

@@ -9,12 +9,17 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from http import HTTPStatus
 from pathlib import Path
+
+from pipeline.settings import Settings, as_environment
 
 from .postgres import DIE_WITH_PARENT
 
 STOP_SECONDS = 15.0
+_ROOT = Path(__file__).resolve().parents[1]
 _LOOK = 0.1
 
 
@@ -27,13 +32,14 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def running(
-    command: Sequence[str], *, folder: Path, environment: Mapping[str, str], log: Path
+    command: Sequence[str], *, folder: Path, environment: Mapping[str, str], log: Path | None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """The command as a process in `folder`, which ends with this one; what it says goes to `log`."""
+    """The command as a process in `folder`, which ends with this one; what it says goes to `log`, or where this one's goes."""
     line = list(command)
     if sys.platform == "linux":
         line = [sys.executable, "-IS", "-c", DIE_WITH_PARENT, *line]
-    with log.open("ab") as sink:
+    with contextlib.ExitStack() as stack:
+        sink = stack.enter_context(log.open("ab")) if log else None
         process = subprocess.Popen(
             line, cwd=folder, env=dict(environment), stdin=subprocess.DEVNULL, stdout=sink, stderr=sink
         )
@@ -41,6 +47,21 @@ def running(
         yield process
     finally:
         stop(process)
+
+
+def running_hub(
+    settings: Settings, *words: str, log: Path | None = None
+) -> contextlib.AbstractContextManager[subprocess.Popen[bytes]]:
+    """`hub.py` with these words and settings, and no others, as a process."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("HUB_")}
+    environment |= {"HUB_CONFIG": os.devnull} | as_environment(settings)
+    return running([sys.executable, "hub.py", *words], folder=_ROOT, environment=environment, log=log)
+
+
+def answers(port: int, path: str = "/readyz") -> bool:
+    """Whether a page of a server on loopback is given."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as reply:
+        return bool(reply.status < HTTPStatus.BAD_REQUEST)
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
@@ -55,7 +76,9 @@ def stop(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def wait_until(is_ready: Callable[[], bool], process: subprocess.Popen[bytes], log: Path, *, seconds: float) -> str:
+def wait_until(
+    is_ready: Callable[[], bool], process: subprocess.Popen[bytes], log: Path | None, *, seconds: float
+) -> str:
     """Wait until the process answers; returns what is wrong with it otherwise, with the end of its log ("" when all is well)."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -66,6 +89,15 @@ def wait_until(is_ready: Callable[[], bool], process: subprocess.Popen[bytes], l
                 return ""
         time.sleep(_LOOK)
     return f"it was not ready after {seconds:.0f} s: {_tail(log)}"
+
+
+def cpu_of(pid: int) -> float | None:
+    """User and system seconds this process alone has used; None for one that is gone, or without /proc."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def cpu_seconds(pids: Collection[int]) -> float:
@@ -84,6 +116,8 @@ def cpu_seconds(pids: Collection[int]) -> float:
     return sum(used.get(pid, 0) for pid in family) / os.sysconf("SC_CLK_TCK")
 
 
-def _tail(log: Path) -> str:
+def _tail(log: Path | None) -> str:
+    if log is None:
+        return "see above"
     lines = log.read_text(errors="replace").strip().splitlines()
     return lines[-1][:300] if lines else "it said nothing"

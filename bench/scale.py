@@ -21,11 +21,11 @@ from sandbox import start as start_sandbox
 from storage.nodes import list_holders
 
 from .cells import Costs, carry, check_model
-from .demo import configure, cpu_seconds, introduction, place_orders, serving
+from .demo import configure, cpu_by_name, introduction, place_orders, serving
 from .ledgers import ACCOUNTS, call
 from .machines import Chaos, Machine, chaos, jobs_of, machine_settings, machines, until_accounted
 from .postgres import Server, run_server
-from .processes import cpu_seconds as cpu_of_family
+from .processes import cpu_seconds
 from .takeovers import takeovers
 
 # With more workers than cores nothing may get faster, but it must not get much slower either.
@@ -192,7 +192,7 @@ def _spent(server: Server, world: _World) -> list[float]:
     """Seconds of processor time so far of workers, database and everything beside them."""
     workers = {f"{place}": worker.process.pid or 0 for place, worker in enumerate(world.workers)}
     beside = {"sandbox": world.box.process.pid, "api": os.getpid()}
-    return [sum(cpu_seconds(workers).values()), cpu_of_family(server.pids), sum(cpu_seconds(beside).values())]
+    return [sum(cpu_by_name(workers).values()), cpu_seconds(server.pids), sum(cpu_by_name(beside).values())]
 
 
 def explain(runs: Sequence[Run]) -> dict[str, Any]:

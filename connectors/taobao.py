@@ -92,7 +92,7 @@ def pull(session: Session, since: Since) -> Iterator[Page]:
     minutes, end = session.settings.window_minutes, since.end.replace(microsecond=0)
     place: _Place | None = _place(since.token) if since.token else _window_from(since.start, end, minutes)
     seen: set[tuple[str, str]] = set()
-    rows: Counter[bytes] = Counter()
+    rows: Counter[str | bytes] = Counter()
     while place is not None:
         if place.page == 0:
             rows.clear()
@@ -172,7 +172,7 @@ def _shortfall(session: Session, place: _Place, rows: int) -> HubError | None:
 
 
 def _read_page(
-    session: Session, place: _Place, seen: set[tuple[str, str]], rows: Counter[bytes]
+    session: Session, place: _Place, seen: set[tuple[str, str]], rows: Counter[str | bytes]
 ) -> tuple[tuple[Document, ...], HubError | None]:
     """The documents of one page, and the error that kept the others of it from being read. `rows` collects what was listed. A
     row that names no trade is itself the document: nobody can ask for its detail, and it must not vanish."""
@@ -181,8 +181,9 @@ def _read_page(
     reply = value.get(root)
     if not records and not (isinstance(reply, Mapping) and type(reply.get("has_next")) is bool):
         raise RetryableError("records_missing", f"{root} without records and without has_next")
-    # A row that comes again on another page is not one more: that is how a page sent twice is found out.
-    rows |= Counter(raw for raw, _ in records)
+    # What comes again on another page is not one more, whatever it says by then: so a page that was sent twice is found out, and
+    # a trade that changed, stayed in the window and pushed an unread one onto a page that was read.
+    rows |= Counter(_name_of(place, record) or raw for raw, record in records)
     told = place.stage == "refunds" and "after_sale" in session.takes
     refunds = tuple(_refund_document(raw, record) for raw, record in records) if told else ()
     nameless = tuple(
@@ -199,6 +200,12 @@ def _read_page(
             wanted.setdefault(tid, modified if place.stage == "trades" else "")
     documents, failed = _details(session, _unknown(session, wanted))
     return (*refunds, *nameless, *documents), failed
+
+
+def _name_of(place: _Place, record: Any) -> str:
+    if place.stage == "refunds":
+        return text_of(record, "refund_id").strip()
+    return (text_of(record, "tid_str") or text_of(record, "tid")).strip()
 
 
 def _unknown(session: Session, wanted: Mapping[str, str]) -> dict[str, str]:

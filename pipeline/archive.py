@@ -33,7 +33,7 @@ from storage.times import span
 
 from .bootstrap import Hub
 
-_WALK = "archive"
+WALK = "archive"
 _BATCH = 200
 # Of one call; the next minute goes on from there.
 _TURNS = 150
@@ -50,12 +50,12 @@ def archive_finished(hub: Hub, *, turns: int = _TURNS) -> int:
     until = hub.now() - span(timedelta(days=hub.settings.archive_days))
     for _ in range(turns):
         with hub.write() as tx:
-            rows = list_changed(tx, after=load_mark(tx, _WALK), until=until, limit=_BATCH)
+            rows = list_changed(tx, after=load_mark(tx, WALK), until=until, limit=_BATCH)
             if not rows:
                 break
             ended = [row["id"] for row in rows if row["status"] in ENDED]
             packed += archive_orders(tx, hub.vault, ended, until=until)
-            save_mark(tx, _WALK, rows[-1]["updated_at"], rows[-1]["id"])
+            save_mark(tx, WALK, rows[-1]["updated_at"], rows[-1]["id"])
     return packed
 
 

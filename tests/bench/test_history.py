@@ -8,7 +8,9 @@ from bench.growth import bench_growth
 from bench.history import grow, opened_past, table_sizes
 from bench.lists import measure_lists
 from bench.memory import bench_memory
+from pipeline.archive import WALK
 from pipeline.console_views import list_orders_page
+from storage.archives import load_mark
 from tests.postgres import Server
 
 
@@ -28,6 +30,10 @@ def test_a_past_grows_by_copies_that_every_list_finds(server: str) -> None:
         with past.hub.read() as tx:
             for table in ("orders", "archives", "inbox"):
                 assert tx.exec_driver_sql(f"select count(*) from {table}").scalar_one() == 400
+            newest = tx.exec_driver_sql("select max(updated_at) from orders").scalar_one()
+            assert load_mark(tx, WALK)[0] >= newest, (
+                "housekeeping would walk over the copies before it meets what is new"
+            )
             known = tx.exec_driver_sql("select count(distinct external_id), count(distinct number) from orders").one()
             assert tuple(known) == (400, 400)
         after, met = "", 0
