@@ -153,62 +153,72 @@ class _Log:
         self.world.after(self.seconds, done)
 
 
+@dataclass(slots=True)
+class _Flow:
+    """Orders on their way through a cell: `left` wait, `finished` are through, `due` is the part of a commit that is still owed."""
+
+    cell: Cell
+    costs: Costs
+    world: _World
+    cores: _Resource
+    database: _Resource
+    log: _Log
+    left: int
+    finished: int = 0
+    due: float = 0.0
+
+    def begin(self, worker: _Resource) -> None:
+        if self.left:
+            self.left -= 1
+            self._stage(worker, 0)
+
+    def _stage(self, worker: _Resource, nth: int) -> None:
+        """A worker's part, the database's, the customers' side's, then its share of a commit."""
+        if nth == STAGES:
+            self.finished += 1
+            self.begin(worker)
+            return
+        work, share = self.world.work, _MS / STAGES
+
+        def beside() -> None:
+            work((self.cores,), self.costs.beside_ms * share, lambda: self._commit(worker, nth))
+
+        def store() -> None:
+            work((self.database,), self.costs.database_ms * share, beside)
+
+        work((worker, self.cores), self.costs.worker_ms * share, store)
+
+    def _commit(self, worker: _Resource, nth: int) -> None:
+        # Fewer commits than stages (batches) or more: each stage waits for its share of one.
+        whole, part = divmod(self.costs.commits, STAGES)
+        self.due += part / STAGES
+        waits = int(whole) + (self.due >= 1.0)
+        self.due -= self.due >= 1.0
+
+        def wait(rest: int) -> None:
+            if rest:
+                self.log.commit(lambda: wait(rest - 1))
+            else:
+                self._stage(worker, nth + 1)
+
+        wait(waits)
+
+
 def simulate(cell: Cell, costs: Costs, *, orders: int = _SIMULATED) -> Carried:
     """Let `orders` orders through a cell that always has more waiting. Nothing is drawn: the same question has the same answer."""
     world = _World()
     cores = _Resource(cell.cores)
     database = _Resource(cell.database_cores) if cell.database_cores else cores
     workers = [_Resource(1) for _ in range(cell.workers)]
-    log = _Log(world, costs.commit_ms * _MS)
-    left, finished = orders, 0
-    # Fewer commits than stages (batches) or more: each stage waits for its share of one.
-    whole, part = divmod(costs.commits, STAGES)
-    due = 0.0
-
-    def begin(worker: _Resource) -> None:
-        nonlocal left
-        if left:
-            left -= 1
-            stage(worker, 0)
-
-    def stage(worker: _Resource, nth: int) -> None:
-        nonlocal finished
-        if nth == STAGES:
-            finished += 1
-            begin(worker)
-            return
-        world.work(
-            (worker, cores),
-            costs.worker_ms * _MS / STAGES,
-            lambda: world.work(
-                (database,),
-                costs.database_ms * _MS / STAGES,
-                lambda: world.work((cores,), costs.beside_ms * _MS / STAGES, lambda: commit(worker, nth)),
-            ),
-        )
-
-    def commit(worker: _Resource, nth: int) -> None:
-        nonlocal due
-        due += part / STAGES
-        waits = int(whole) + (due >= 1.0)
-        due -= due >= 1.0
-
-        def go(rest: int) -> None:
-            if rest:
-                log.commit(lambda: go(rest - 1))
-            else:
-                stage(worker, nth + 1)
-
-        go(waits)
-
+    flow = _Flow(cell, costs, world, cores, database, _Log(world, costs.commit_ms * _MS), left=orders)
     for worker in workers:
         for _ in range(cell.threads):
-            begin(worker)
+            flow.begin(worker)
     while world.events:
         world.at, _, do = heapq.heappop(world.events)
         do()
-    if finished != orders:
-        raise AssertionError(f"{finished} of {orders} orders came out of the simulation")
+    if flow.finished != orders:
+        raise AssertionError(f"{flow.finished} of {orders} orders came out of the simulation")
     busy = {
         "worker processes": sum(worker.worked for worker in workers) / (cell.workers * world.at),
         "cores": cores.worked / (cell.cores * world.at),

@@ -187,6 +187,10 @@ def takes_many(settings: Credentials) -> bool:
     return settings.base_url.endswith(_REST)
 
 
+def _form(values: Mapping[str, str]) -> bytes:
+    return urlencode({name: value for name, value in values.items() if value}).encode("ascii")
+
+
 def send_top_many(
     settings: Credentials,
     client: Client,
@@ -201,9 +205,7 @@ def send_top_many(
     """Several calls of one method in one request, in the order of the calls. `shared` are the parameters they have in common.
     Raises when the calls have no answers of their own; what was written is then unknown for all of them."""
     public = {"method": method, "session": settings.session.get_secret_value(), **shared}
-    body = b"#PUBLIC#" + urlencode({name: value for name, value in public.items() if value}).encode("ascii")
-    for call in calls:
-        body += _SEPARATOR + urlencode({name: value for name, value in call.items() if value}).encode("ascii")
+    body = b"#PUBLIC#" + _SEPARATOR.join(_form(each) for each in (public, *calls))
     budget.take(len(calls))
 
     def judged(reply: Reply) -> HubError | None:
