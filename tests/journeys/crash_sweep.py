@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+import storage.queue  # noqa: F401 - every point is two forks: what they would all load is loaded before
 from connectors._channel import Document
 from normalizer import divisions
 from normalizer.phone import read_phone
