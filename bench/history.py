@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -46,6 +48,9 @@ _TIMES = frozenset(
     {"received_at", "source_time", "placed_at", "paid_at", "created_at", "updated_at", "opened_at", "resolved_at"}
     | {"shipped_at"}
 )
+_SIZES = """import json, sqlite3, sys
+query = "select name, sum(pgsize) from dbstat where aggregate = true group by name order by 2 desc"
+print(json.dumps(sqlite3.connect(sys.argv[1], uri=True).execute(query).fetchall()))"""
 _AGE = (
     "update exceptions set state = 'resolved', resolved_at = opened_at, resolution = 'fixed' where state <> 'resolved'",
     "update orders set status = 'closed' where status = 'pending_shipment'",
@@ -284,12 +289,14 @@ def _sizes(past: Past) -> Sequence[tuple[str, int]]:
 
 
 def _sqlite_sizes(path: str) -> Sequence[tuple[str, int]]:
-    """By the library of the interpreter, which has `dbstat`; the other one checkpoints first, so the file holds everything."""
-    import sqlite3
+    """By the library of the interpreter, which has `dbstat`; the other one checkpoints first, so the file holds everything.
 
+    In a process of its own: a process that has one file open by two SQLite libraries loses its locks on it when one of them
+    closes it, and with them the memory that its connections share."""
     with contextlib.closing(dbapi2.connect(path, isolation_level=None)) as connection:
         connection.execute("pragma wal_checkpoint(truncate)").fetchall()
-    query = "select name, sum(pgsize) from dbstat where aggregate = true group by name order by 2 desc"
-    with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
-        found = [(str(name), int(size)) for name, size in connection.execute(query)]
+    done = subprocess.run(
+        [sys.executable, "-IS", "-c", _SIZES, f"file:{path}?mode=ro"], capture_output=True, check=True
+    )
+    found = [(str(name), int(size)) for name, size in json.loads(done.stdout)]
     return [("all", Path(path).stat().st_size), *found]
