@@ -51,19 +51,7 @@ def maker(made: type[_T], names: tuple[str, ...]) -> Callable[..., _T]:
     """A function of the values of these fields, by place: such a class with them, and the rest at its defaults. TypeError for
     a field that it does not have, or that has no default and is not among them."""
     kind: Any = made
-    _twins(kind)
-    known = {one.name: one for one in fields(kind)}
-    left = [one for name, one in known.items() if name not in names]
-    if unknown := [name for name in names if name not in known]:
-        raise TypeError(f"{made.__name__} has no {', '.join(unknown)}")
-    if missing := [one.name for one in left if one.default is MISSING and one.default_factory is MISSING]:
-        raise TypeError(f"{made.__name__} without {', '.join(missing)}")
-    # Slots lie by their names, so a twin may take its fields in any order.
-    twin = make_dataclass(
-        made.__name__,
-        [*((name, Any) for name in names), *((one.name, Any, _like(one)) for one in left)],
-        slots=True,
-    )
+    twin = _ordered(kind, names)
 
     def make(*values: Any) -> _T:
         fresh: Any = twin(*values)
@@ -76,13 +64,34 @@ def maker(made: type[_T], names: tuple[str, ...]) -> Callable[..., _T]:
 
 def changer(made: type[_T], *names: str) -> Callable[..., _T]:
     """`changed` for a class and fields that are known beforehand: a function of a value and the new values of these fields, by
-    place. TypeError for a field that it does not have."""
+    place. TypeError for a field that it does not have, and when fewer than two stay as they are."""
     kind: Any = made
     kept = tuple(one.name for one in fields(kind) if one.name not in names)
-    make, read = maker(made, (*kept, *names)), attrgetter(*kept)
-    if len(kept) == 1:
-        return lambda value, *new: make(read(value), *new)
-    return lambda value, *new: make(*read(value), *new)
+    if len(kept) < 2:
+        raise TypeError(f"{made.__name__}: use maker")
+    twin, read = _ordered(kind, (*kept, *names)), attrgetter(*kept)
+
+    def change(value: _T, *new: Any) -> _T:
+        fresh: Any = twin(*read(value), *new)
+        fresh.__class__ = kind
+        told: _T = fresh
+        return told
+
+    return change
+
+
+def _ordered(made: Any, names: tuple[str, ...]) -> Callable[..., Any]:
+    """A twin that is filled with these fields by place; the others have their defaults. Slots lie by their names, so a twin may
+    take its fields in any order."""
+    _twins(made)
+    known = {one.name: one for one in fields(made)}
+    left = [one for name, one in known.items() if name not in names]
+    if unknown := [name for name in names if name not in known]:
+        raise TypeError(f"{made.__name__} has no {', '.join(unknown)}")
+    if missing := [one.name for one in left if one.default is MISSING and one.default_factory is MISSING]:
+        raise TypeError(f"{made.__name__} without {', '.join(missing)}")
+    told: list[Any] = [*((name, Any) for name in names), *((one.name, Any, _like(one)) for one in left)]
+    return make_dataclass(made.__name__, told, slots=True)
 
 
 @cache
