@@ -17,11 +17,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
-from typing import Literal
+from typing import Final, Literal
 
 from .errors import MappingError, RefusedError
 from .order import Amounts, Line, Order
-from .values import changed
+from .values import changer
 
 PartFreight = Literal["on_first", "spread"]
 
@@ -75,13 +75,38 @@ def allocate(order: Order) -> Order:
     if not order.lines:
         return order
     _refuse_negatives(order)
+    lines = order.lines
+    if len(lines) == 1:
+        shares: Iterable[tuple[int, int, int]] = (_on_one(order.amounts, lines[0]),)
+    else:
+        shares = _on_several(order)
+    told = [
+        _with_shares(line, discount, freight, tax, line.amount - discount + freight + tax)
+        for line, (discount, freight, tax) in zip(lines, shares, strict=True)
+    ]
+    return _with_lines(order, tuple(told))
+
+
+_with_shares: Final = changer(Line, "discount", "freight", "tax", "paid")
+_with_lines: Final = changer(Order, "lines")
+
+
+def _on_one(amounts: Amounts, line: Line) -> tuple[int, int, int]:
+    """Everything there is."""
+    if amounts.discount > line.amount + amounts.freight + amounts.tax:
+        raise MappingError("money", "more discount than there is to pay", path="amounts.discount")
+    return amounts.discount, amounts.freight, amounts.tax
+
+
+def _on_several(order: Order) -> Iterable[tuple[int, int, int]]:
     amounts, lines = order.amounts, order.lines
-    discounts = _stated_shares(order)
+    goods = [line.amount for line in lines]
+    discounts: Sequence[int] | None = _stated_shares(order)
     if discounts is None:
-        discounts = [sum(column) for column in zip(*_stack(order), strict=True)]
-    left = [line.amount - discount for line, discount in zip(lines, discounts, strict=True)]
+        discounts = _stacked(order, goods)
     # Goods given away wholly still carry freight and tax: then by what they would have cost.
-    basis = left if any(left) else [line.amount for line in lines]
+    left = [amount - discount for amount, discount in zip(goods, discounts, strict=True)]
+    basis = left if any(left) else goods
     freights = _spread_freight(amounts.freight, lines, basis)
     taxes = _spread_tax(amounts.tax, lines, basis, freights)
     excess = amounts.discount - sum(discounts)
@@ -90,22 +115,14 @@ def allocate(order: Order) -> Order:
         if excess > sum(fees):
             raise MappingError("money", "more discount than there is to pay", path="amounts.discount")
         discounts = [d + e for d, e in zip(discounts, largest_remainder(excess, fees), strict=True)]
-    return changed(
-        order,
-        lines=tuple(
-            [
-                changed(line, discount=discount, freight=freight, tax=tax, paid=line.amount - discount + freight + tax)
-                for line, discount, freight, tax in zip(lines, discounts, freights, taxes, strict=True)
-            ]
-        ),
-    )
+    return zip(discounts, freights, taxes, strict=True)
 
 
 def _refuse_negatives(order: Order) -> None:
     totals = order.amounts
-    for name in ("freight", "tax", "discount"):
-        if getattr(totals, name) < 0:
-            raise MappingError("money", "negative", path=f"amounts.{name}")
+    if totals.freight < 0 or totals.tax < 0 or totals.discount < 0:
+        name = next(name for name in ("freight", "tax", "discount") if getattr(totals, name) < 0)
+        raise MappingError("money", "negative", path=f"amounts.{name}")
     for index, line in enumerate(order.lines):
         if line.amount < 0 or line.tax < 0:
             raise MappingError("money", "negative", path=f"lines.{index}.{'amount' if line.amount < 0 else 'tax'}")
@@ -116,9 +133,19 @@ def _refuse_negatives(order: Order) -> None:
 
 def _stated_shares(order: Order) -> list[int] | None:
     """What the source itself put on the lines, when it did so for all of them and believably."""
+    if order.lines[0].share is None:
+        return None
     shares = [line.share for line in order.lines if line.share is not None and 0 <= line.share <= line.amount]
     complete = len(shares) == len(order.lines) and sum(shares) == order.amounts.discount
     return shares if complete else None
+
+
+def _stacked(order: Order, goods: Sequence[int]) -> Sequence[int]:
+    """What each line gets of all discounts."""
+    if order.discounts:
+        return [sum(column) for column in zip(*_stack(order), strict=True)]
+    total = order.amounts.discount
+    return largest_remainder(min(total, sum(goods)), goods) if total else [0] * len(goods)
 
 
 def _stack(order: Order) -> list[tuple[int, ...]]:
@@ -144,6 +171,8 @@ def _spread_freight(total: int, lines: Sequence[Line], basis: Sequence[int]) -> 
     if not total:
         return [0] * len(lines)
     shipped = [line.requires_shipping for line in lines]
+    if all(shipped) and all(line.weight_grams > 0 < line.quantity for line in lines):
+        return largest_remainder(total, [line.weight_grams * line.quantity for line in lines])
     if not any(shipped):
         shipped = [True] * len(lines)
     heavy = all(line.weight_grams > 0 for line, ships in zip(lines, shipped, strict=True) if ships)

@@ -47,6 +47,53 @@ def build(made: type[_T], /, **values: Any) -> _T:
     return told
 
 
+def maker(made: type[_T], names: tuple[str, ...]) -> Callable[..., _T]:
+    """A function of the values of these fields, by place: such a class with them, and the rest at its defaults. TypeError for
+    a field that it does not have, or that has no default and is not among them."""
+    kind: Any = made
+    twin = _ordered(kind, names)
+
+    def make(*values: Any) -> _T:
+        fresh: Any = twin(*values)
+        fresh.__class__ = kind
+        told: _T = fresh
+        return told
+
+    return make
+
+
+def changer(made: type[_T], *names: str) -> Callable[..., _T]:
+    """`changed` for a class and fields that are known beforehand: a function of a value and the new values of these fields, by
+    place. TypeError for a field that it does not have, and when fewer than two stay as they are."""
+    kind: Any = made
+    kept = tuple(one.name for one in fields(kind) if one.name not in names)
+    if len(kept) < 2:
+        raise TypeError(f"{made.__name__}: use maker")
+    twin, read = _ordered(kind, (*kept, *names)), attrgetter(*kept)
+
+    def change(value: _T, *new: Any) -> _T:
+        fresh: Any = twin(*read(value), *new)
+        fresh.__class__ = kind
+        told: _T = fresh
+        return told
+
+    return change
+
+
+def _ordered(made: Any, names: tuple[str, ...]) -> Callable[..., Any]:
+    """A twin that is filled with these fields by place; the others have their defaults. Slots lie by their names, so a twin may
+    take its fields in any order."""
+    _twins(made)
+    known = {one.name: one for one in fields(made)}
+    left = [one for name, one in known.items() if name not in names]
+    if unknown := [name for name in names if name not in known]:
+        raise TypeError(f"{made.__name__} has no {', '.join(unknown)}")
+    if missing := [one.name for one in left if one.default is MISSING and one.default_factory is MISSING]:
+        raise TypeError(f"{made.__name__} without {', '.join(missing)}")
+    told: list[Any] = [*((name, Any) for name in names), *((one.name, Any, _like(one)) for one in left)]
+    return make_dataclass(made.__name__, told, slots=True)
+
+
 @cache
 def _twins(made: Any) -> _Twins:
     each = fields(made)

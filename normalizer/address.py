@@ -136,7 +136,7 @@ def _tidy(text: str) -> str:
     return _BLANKS.sub("", text)
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=1024)
 def _certain(province: str, city: str, district: str) -> Mapping[str, str] | None:
     """What these three words mean when nothing is masked or in doubt: nearly always, and nearly always the same words."""
     levels = (_tidy(province), _tidy(city), _tidy(district))
@@ -144,6 +144,16 @@ def _certain(province: str, city: str, district: str) -> Mapping[str, str] | Non
         return None
     found = _locate(*levels)
     return _names(found.place) if found.problem is None else None
+
+
+@lru_cache(maxsize=8192)
+def official_names(province: str, city: str, district: str) -> tuple[str, str, str, str] | None:
+    """(division code, official province, city, district) in China, where these words leave no doubt; None where they do, or
+    where the street has to tell more."""
+    names = _certain(province, city, district)
+    if names is None:
+        return None
+    return names["region"], names.get("province", province), names.get("city", city), names.get("district", district)
 
 
 @lru_cache(maxsize=8192)

@@ -6,21 +6,18 @@ order of which nothing is shipped (virtual goods) needs no consignee."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
 from domain.facts import Facts, Sender, WarehouseInfo
 from domain.money import EXPONENTS
 from domain.order import Consignee, Order
-from domain.values import changed
+from domain.values import changer
 from domain.verdict import CHECKS, Check, Problem, Verdict
 
-from .address import locate, with_changes
+from .consignees import check_consignee
 from .goods import check_listing, check_stock
-from .phone import read_phone
 
-_MASK: Final = re.compile(r"[*＊]")
 _OVER: Final = frozenset({"shipped", "completed", "closed"})
 
 
@@ -30,23 +27,26 @@ def check(order: Order, facts: Facts) -> tuple[Order, tuple[Verdict, ...]]:
     `domain.verdict.CHECKS`. Pure: `facts.now` is the only clock. Problems whose code a person has waived
     (`facts.waived`) are left out."""
     ships = any(line.requires_shipping for line in order.lines)
-    consignee, address_problems = _check_consignee(order.consignee, facts.sender) if ships else (order.consignee, ())
+    consignee, address_problems = check_consignee(order.consignee, facts.sender) if ships else (order.consignee, ())
     lines, listing_problems = check_listing(order, facts)
     if consignee is not order.consignee or lines is not order.lines:
-        order = changed(order, consignee=consignee, lines=lines)
+        order = _with_findings(order, consignee, lines)
     allowed = _allowed_warehouses(facts)
-    near = [info for info in allowed if not consignee.region or covers(info.regions, consignee)]
+    near = [info for info in allowed if info.regions is None or not consignee.region or covers(info.regions, consignee)]
     if ships and allowed and not near and order.status not in _OVER:
         detail = f"no warehouse delivers to {consignee.region}"
         address_problems = (*address_problems, Problem("out_of_delivery_range", "consignee.region", detail))
     stock = () if order.status in _OVER else check_stock(order, facts, _able(near or allowed, consignee))
     payment, waiting = _check_payment(order, facts.sender)
+    sender, money = _check_sender(order, facts, allowed), _check_money(order)
+    if not (address_problems or listing_problems or stock or payment or waiting or sender or money):
+        return order, _ALL_PASSED
     return order, (
-        _verdict("sender", _check_sender(order, facts, allowed), facts),
+        _verdict("sender", sender, facts),
         _verdict("listing", listing_problems, facts),
         _verdict("stock", stock, facts),
         _verdict("consignee", address_problems, facts),
-        _verdict("money", _check_money(order), facts),
+        _verdict("money", money, facts),
         _verdict("payment", payment, facts, waiting=waiting),
     )
 
@@ -70,6 +70,8 @@ def _prefix(region: str) -> str:
 
 
 _PASSED: Final[dict[Check, Verdict]] = {name: Verdict(name) for name in CHECKS}
+_ALL_PASSED: Final = tuple(_PASSED[name] for name in CHECKS)
+_with_findings: Final = changer(Order, "consignee", "lines")
 
 
 def _verdict(name: Check, problems: Sequence[Problem], facts: Facts, *, waiting: bool = False) -> Verdict:
@@ -81,18 +83,20 @@ def _verdict(name: Check, problems: Sequence[Problem], facts: Facts, *, waiting:
     return Verdict(name, tuple(problems), waiting)
 
 
-def _allowed_warehouses(facts: Facts) -> list[WarehouseInfo]:
+def _allowed_warehouses(facts: Facts) -> Sequence[WarehouseInfo]:
     names = facts.sender.allowed_warehouses
-    return [info for info in facts.warehouses if names is None or info.name in names]
+    return facts.warehouses if names is None else [info for info in facts.warehouses if info.name in names]
 
 
-def _able(warehouses: list[WarehouseInfo], consignee: Consignee) -> frozenset[str]:
+def _able(warehouses: Sequence[WarehouseInfo], consignee: Consignee) -> list[str]:
     """Those that can use a privacy token, when the address is only that."""
-    return frozenset(info.name for info in warehouses if info.accepts_tokens or not consignee.masked)
+    masked = consignee.masked
+    return [info.name for info in warehouses if not masked or info.accepts_tokens]
 
 
-def _check_sender(order: Order, facts: Facts, allowed: list[WarehouseInfo]) -> tuple[Problem, ...]:
-    sender, problems = facts.sender, []
+def _check_sender(order: Order, facts: Facts, allowed: Sequence[WarehouseInfo]) -> Sequence[Problem]:
+    sender = facts.sender
+    problems: list[Problem] = []
     if not sender.active:
         problems.append(Problem("sender_inactive", "sender", f"{sender.account} is not active"))
     if sender.contract_from is not None and facts.now < sender.contract_from:
@@ -103,7 +107,11 @@ def _check_sender(order: Order, facts: Facts, allowed: list[WarehouseInfo]) -> t
         for index, line in enumerate(order.lines):
             if line.sku and line.state != "cancelled" and line.sku not in sender.allowed_skus:
                 problems.append(Problem("sender_not_allowed", f"lines.{index}.sku", f"{line.sku} is not allowed"))
-    if order.consignee.region and not covers(sender.allowed_regions, order.consignee):
+    if (
+        sender.allowed_regions is not None
+        and order.consignee.region
+        and not covers(sender.allowed_regions, order.consignee)
+    ):
         problems.append(
             Problem("sender_not_allowed", "consignee.region", f"{order.consignee.region} is not an allowed region")
         )
@@ -111,7 +119,7 @@ def _check_sender(order: Order, facts: Facts, allowed: list[WarehouseInfo]) -> t
         problems.append(Problem("sender_not_allowed", "sender", "none of the warehouses is allowed"))
     if sender.credit_left is not None and order.status not in _OVER and order.amounts.paid > 0:
         problems.extend(_check_credit(order, sender, sender.credit_left))
-    return tuple(problems)
+    return problems
 
 
 def _check_credit(order: Order, sender: Sender, left: int) -> Iterable[Problem]:
@@ -122,33 +130,9 @@ def _check_credit(order: Order, sender: Sender, left: int) -> Iterable[Problem]:
         yield Problem("credit_exceeded", "amounts.paid", f"{order.amounts.paid} of {left} left")
 
 
-def _check_consignee(consignee: Consignee, sender: Sender) -> tuple[Consignee, tuple[Problem, ...]]:
-    changes, found = locate(consignee)
-    country = changes.get("country", consignee.country)
-    phone = read_phone(consignee.phone, country)
-    masked = consignee.masked or phone.masked or _MASK.search(consignee.name + consignee.street) is not None
-    if phone.valid:
-        changes["phone"] = phone.number
-        changes["phone_extension"] = phone.extension or consignee.phone_extension
-    changes["masked"] = masked
-    name, raw_phone = consignee.name.strip() or consignee.company.strip(), consignee.phone.strip()
-    trusted = masked and sender.tokens_usable and bool(consignee.token)
-    consignee = with_changes(consignee, changes)
-    if trusted:
-        return consignee, ()
-    problems = list(found)
-    if not name:
-        problems.append(Problem("address_incomplete", "consignee.name", "no name"))
-    if masked and not any(problem.code == "address_masked" for problem in problems):
-        problems.append(Problem("address_masked", "consignee", "name, phone or address are masked"))
-    if not phone.valid and not phone.masked:
-        detail = "not a phone number" if raw_phone else "no phone"
-        problems.append(Problem("phone_invalid", "consignee.phone", detail))
-    return consignee, tuple(problems)
-
-
-def _check_money(order: Order) -> tuple[Problem, ...]:
-    amounts, problems = order.amounts, []
+def _check_money(order: Order) -> Sequence[Problem]:
+    amounts = order.amounts
+    problems: list[Problem] = []
     if order.currency not in EXPONENTS:
         problems.append(Problem("currency_unknown", "currency", f"{order.currency[:20]!r} is no currency"))
     goods = sum([line.amount for line in order.lines])
@@ -160,7 +144,7 @@ def _check_money(order: Order) -> tuple[Problem, ...]:
     if paid != amounts.paid:
         detail = f"lines {goods} + freight {amounts.freight} + tax {amounts.tax} - discount {amounts.discount} = {paid}"
         problems.append(Problem("money_mismatch", "amounts.paid", f"{detail}, the source says {amounts.paid}"))
-    return tuple(problems)
+    return problems
 
 
 def _check_payment(order: Order, sender: Sender) -> tuple[list[Problem], bool]:

@@ -17,8 +17,8 @@ Section: TypeAlias = tuple[tuple[str, Getter], ...]
 
 REQUIRED: Final = object()
 _BLANK_IS_MISSING: Final = (as_text, as_trimmed)
-_FAULTS: Final = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
-_MISSING_CODES: Final = {
+FAULTS: Final = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
+MISSING_CODES: Final = {
     "external_id": "id", "currency": "currency_unknown", "source_time": "time", "placed_at": "time", "version": "time",
     "quantity": "qty",
 }  # fmt: skip
@@ -68,65 +68,12 @@ def compile_field(source: Field, name: str, type_name: str = "") -> Getter:
     if not isinstance(source, At):
         return _checked(_finder(source, name), name, type_name)
     shown = source.path if isinstance(source.path, str) else name
-    find, reader, code = _finder(source.path, name), source.read, _MISSING_CODES.get(name)
-    keys = tuple(source.path.split(".")) if isinstance(source.path, str) else ()
+    find, reader, code = _finder(source.path, name), source.read, MISSING_CODES.get(name)
     if isinstance(reader, Contextual):
-        slow = _contextual(find, reader, source.default, code or reader.code, shown)
-        return _quick(keys, reader.of_text, source.default, slow)
+        return _contextual(find, reader, source.default, code or reader.code, shown)
     if code is None and reader in (as_quantity, as_quantity_decimal):
         code = "qty"
-    plain = _plain(find, reader, source.default, code or "missing", shown)
-    return _quick(keys, _OF_TEXT.get(reader), source.default, plain)
-
-
-def _as_it_is(text: str, _: Context) -> str:
-    return text
-
-
-def _stripped(text: str, _: Context) -> str:
-    return text.strip()
-
-
-# What these readers make of a text that is not empty; any other value goes the long way.
-_OF_TEXT: Final[Mapping[Any, Callable[[str, Context], Any]]] = {as_text: _as_it_is, as_trimmed: _stripped}
-
-
-def _quick(
-    keys: tuple[str, ...], read: Callable[[str, Context], Any] | None, default: Any, otherwise: Getter
-) -> Getter:
-    """The commonest fields of all - under one key or two, a text or nothing - without further calls. Errors are told by
-    `otherwise`, which reads the same again and knows the place."""
-    if not 1 <= len(keys) <= 2:
-        return otherwise
-    first, second = keys[0], keys[-1]
-
-    known, has_default = read is not None, default is not REQUIRED
-    quick: Any = read
-
-    def get_one(record: Any, context: Context) -> Any:
-        value = record.get(first)
-        if value is None and has_default:
-            return default
-        if known and type(value) is str and value:
-            try:
-                return quick(value, context)
-            except MappingError:
-                pass
-        return otherwise(record, context)
-
-    def get_two(record: Any, context: Context) -> Any:
-        inner = record.get(first)
-        value = inner.get(second) if type(inner) is dict else inner
-        if value is None and has_default:
-            return default
-        if known and type(value) is str and value and inner is not value:
-            try:
-                return quick(value, context)
-            except MappingError:
-                pass
-        return otherwise(record, context)
-
-    return get_one if len(keys) == 1 else get_two
+    return _plain(find, reader, source.default, code or "missing", shown)
 
 
 def read_records(get: Getter, record: Record, context: Context, path: str) -> Sequence[Record]:
@@ -193,7 +140,7 @@ def _guarded(find: Getter, name: str) -> Getter:
             return find(record, context)
         except MappingError as error:
             raise _placed(error, context, name) from None
-        except _FAULTS as error:
+        except FAULTS as error:
             raise MappingError(
                 "unreadable", f"{type(error).__name__}: {error}"[:200], path=context.prefix + name
             ) from error
@@ -205,7 +152,7 @@ def _checked(find: Getter, name: str, type_name: str) -> Getter:
     if name == "quantity":
         return _plain(find, as_quantity, REQUIRED, "qty", name)
     if type_name == "str":
-        code = _MISSING_CODES.get(name)
+        code = MISSING_CODES.get(name)
         return _plain(find, as_text, REQUIRED if code else "", code or "missing", name)
     if type_name not in {"int", "int | None"}:
         return find
@@ -234,7 +181,7 @@ def _plain(find: Getter, read: Callable[[Any], Any], default: Any, code: str, sh
             return read(value)
         except MappingError as error:
             raise _placed(error, context, shown) from None
-        except _FAULTS as error:
+        except FAULTS as error:
             raise MappingError(
                 "unreadable", f"{type(error).__name__}: {error}"[:200], path=context.prefix + shown
             ) from error

@@ -6,10 +6,12 @@ whatever listings and bundles say later (decided once, as the bundle version is)
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
+from typing import Final
 
 from domain.facts import Facts, Listing
 from domain.order import Component, Line, Order
-from domain.values import changed
+from domain.values import changer
 from domain.verdict import Problem
 
 
@@ -20,47 +22,61 @@ def check_listing(order: Order, facts: Facts) -> tuple[tuple[Line, ...], tuple[P
     lines: list[Line] = []
     problems: list[Problem] = []
     mapped = False
+    listed, bundles = facts.listings, facts.bundles
     for index, line in enumerate(order.lines):
-        listings = facts.listings.get(line.external_sku, ()) if line.external_sku.strip() else ()
+        listings = listed.get(line.external_sku, ()) if line.external_sku.strip() else ()
+        if len(listings) == 1 and not line.sku:
+            only = listings[0]
+            if only.listed and only.floor_price is None and only.quantity == 1 and only.sku not in bundles:
+                lines.append(_as_sku(line, only.sku, ()))  # nearly always
+                mapped = True
+                continue
         listing, found = _choose(line, listings, index)
         if listing is not None:
             found = _check_listed(line, listing, index)
         if listing is None or line.sku:
             lines.append(line)
         else:
-            lines.append(changed(line, sku=listing.sku, components=_parts(listing, facts)))
+            lines.append(_as_sku(line, listing.sku, _parts(listing, facts)))
             mapped = True
         if line.state in {"open", "after_sale"}:
             problems.extend(found)
     return (tuple(lines) if mapped else order.lines), tuple(problems)
 
 
-def check_stock(order: Order, facts: Facts, warehouses: frozenset[str]) -> tuple[Problem, ...]:
+_as_sku: Final = changer(Line, "sku", "components")
+
+
+def check_stock(order: Order, facts: Facts, warehouses: Sequence[str]) -> Sequence[Problem]:
     """Whether `warehouses` (those that may serve this order) hold enough of every SKU together: one of them alone, or
     a split over several. Counts open lines that are mapped and need shipping. `out_of_stock`, or `stock_stale` when
     only snapshots that are too old to sell from would cover it. Back-order SKUs need no stock."""
-    demand: dict[str, int] = defaultdict(int)
+    demand: dict[str, int] = {}
     first: dict[str, int] = {}
     for index, line in enumerate(order.lines):
         if line.state == "open" and line.sku and line.requires_shipping:
-            for sku, units in units_of(line):
-                demand[sku] += units
+            for sku, units in units_of(line) if line.components else ((line.sku, line.quantity),):
+                demand[sku] = demand.get(sku, 0) + units
                 first.setdefault(sku, index)
-    problems = []
+    problems: list[Problem] = []
+    available, old = facts.available, facts.stale
     for sku, needed in demand.items():
         if sku in facts.backorder:
             continue
         fresh = stale = 0
         for warehouse in warehouses:
-            units = max(facts.available.get((warehouse, sku), 0), 0)
-            if (warehouse, sku) in facts.stale:
+            key = (warehouse, sku)
+            units = max(available.get(key, 0), 0)
+            if key in old:
                 stale += units
-            else:
-                fresh += units
+                continue
+            fresh += units
+            if fresh >= needed:
+                break
         if fresh < needed:
             code = "stock_stale" if fresh + stale >= needed else "out_of_stock"
             problems.append(Problem(code, f"lines.{first[sku]}.sku", f"{sku}: {needed} needed, {fresh} available"))
-    return tuple(problems)
+    return problems
 
 
 def units_of(line: Line) -> tuple[tuple[str, int], ...]:

@@ -42,6 +42,11 @@ _PLAIN_MOBILE: Final = re.compile(r"1[3-9][0-9]{9}")
 _MASK: Final = re.compile(r"[*＊●•]|x{3,}", re.IGNORECASE)
 
 
+def is_plain_mobile(raw: str) -> bool:
+    """Whether `read_phone` in China would find nothing but a mobile number in this text, exactly as it stands."""
+    return _PLAIN_MOBILE.fullmatch(raw) is not None
+
+
 def read_phone(raw: str, country: str) -> Phone:
     """What a phone text says. `country` (ISO alpha-2) is where a number without + is from; "CN" has its own rules.
     Two numbers in one text are not valid: which one to call is a person's choice. Never raises."""

@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal, InvalidOperation
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -45,13 +45,14 @@ class Context:
 @dataclass(frozen=True, slots=True)
 class Contextual:
     """A reader that needs the order's currency or the declared zone. `code` names the failure when the value is
-    missing; `blank_is_missing` lets "" take the default of its At. `of_text` reads a text that is not empty as `read`
-    does, only faster; MappingError where `read` raises one."""
+    missing; `blank_is_missing` lets "" take the default of its At. `texts` gives, for a zone and a currency, a function
+    that reads texts as `read` does, only faster, with a MappingError where `read` raises one; such a reader never looks
+    at the context's order."""
 
     read: Callable[[Any, Context], Any]
     code: str
     blank_is_missing: bool = False
-    of_text: Callable[[str, Context], Any] | None = None
+    texts: Callable[[Context], Callable[[str], Any]] | None = None
 
 
 def as_is(value: Any) -> Any:
@@ -149,8 +150,7 @@ def as_currency(value: Any) -> str:
 
 
 def _money(value: Any, context: Context) -> int:
-    # only texts are remembered: to a dictionary 1, 1.0, True and Decimal("1") are one key
-    return _minor_of_text(value, context.currency) if type(value) is str else _minor(value, context.currency)
+    return _minor(value, context.currency)
 
 
 def _minor(value: Any, currency: str) -> int:
@@ -160,8 +160,13 @@ def _minor(value: Any, currency: str) -> int:
     return minor
 
 
-_minor_of_text: Final = lru_cache(maxsize=16384)(_minor)
-as_money: Final = Contextual(_money, "money", of_text=lambda text, context: _minor_of_text(text, context.currency))
+@lru_cache(maxsize=8)
+def _minors_in(currency: str) -> Callable[[str], int]:
+    """Only for texts: to a dictionary 1, 1.0, True and Decimal("1") are one key. Prices come again and again."""
+    return lru_cache(maxsize=2048)(partial(_minor, currency=currency))
+
+
+as_money: Final = Contextual(_money, "money", texts=lambda context: _minors_in(context.currency))
 """Major units of the order's currency ("12.30", 12, Decimal) → minor units, as `domain.money.to_minor` reads them,
 and never negative. Errors: `money`, `currency_unknown`."""
 
@@ -258,13 +263,42 @@ def _epoch(divisor: int) -> Callable[[Any, Context], datetime]:
     return read
 
 
-# One moment is often told twice in a document, and again in its next version.
-_time_of_text: Final = lru_cache(maxsize=4096)(read_time)
+_MINUTES: Final = {
+    f"{hour:02}:{minute:02}": timedelta(hours=hour, minutes=minute) for hour in range(24) for minute in range(60)
+}
+_SECONDS: Final = {f":{second:02}": timedelta(seconds=second) for second in range(60)}
+_TAIL: Final = re.compile(r"(?: ?(?:[Zz]|[+-]\d\d:?\d\d))?", re.ASCII)
+
+
+@lru_cache(maxsize=1024)
+def _day(text: str, zone: tzinfo) -> datetime | None:
+    """The first moment of a day, told as its date, what stands between date and time, and what follows the seconds. None where
+    the hours of that day are not 24 of equal length, or are no times at all."""
+    if not _TAIL.fullmatch(text, 11):
+        return None
+    try:
+        first, *later = [read_time(f"{text[:11]}{hour:02}:00:00{text[11:]}", zone) for hour in range(24)]
+        last = read_time(f"{text[:11]}23:59:59{text[11:]}", zone)
+    except MappingError:
+        return None
+    even = all(moment - first == timedelta(hours=hour) for hour, moment in enumerate(later, 1))
+    return first if even and last - later[-1] == timedelta(minutes=59, seconds=59) else None
+
+
+def read_text_time(text: str, zone: tzinfo) -> datetime:
+    """`read_time` for texts: days come again and again, and a moment of one is a sum."""
+    day = _day(text[:11] + text[19:], zone)
+    minutes, seconds = _MINUTES.get(text[11:16]), _SECONDS.get(text[16:19])
+    if day is None or minutes is None or seconds is None:
+        return read_time(text, zone)
+    return day + minutes + seconds
+
+
 as_time: Final = Contextual(
     lambda value, context: read_time(value, context.zone),
     "time",
     blank_is_missing=True,
-    of_text=lambda text, context: _time_of_text(text, context.zone),
+    texts=lambda context: partial(read_text_time, zone=context.zone),
 )
 """`read_time` in the zone declared for the source."""
 
@@ -278,7 +312,12 @@ as_epoch_millis: Final = Contextual(_epoch(1000), "time", blank_is_missing=True)
 def as_time_in(zone_name: str) -> Contextual:
     """As `as_time`, but naive values are always in `zone_name` - for a source whose document fixes the zone."""
     zone = ZoneInfo(zone_name)
-    return Contextual(lambda value, _: read_time(value, zone), "time", blank_is_missing=True)
+    return Contextual(
+        lambda value, _: read_time(value, zone),
+        "time",
+        blank_is_missing=True,
+        texts=lambda _: partial(read_text_time, zone=zone),
+    )
 
 
 def _shown(value: Any) -> str:

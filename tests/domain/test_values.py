@@ -10,7 +10,7 @@ import pytest
 
 from domain.facts import Facts, Sender
 from domain.order import Consignee, Line
-from domain.values import build, changed
+from domain.values import build, changed, changer, maker
 
 LINE = Line(external_id="1", external_sku="X", quantity=2, unit_price=5, amount=10)
 
@@ -62,3 +62,19 @@ def test_a_value_that_checks_itself_is_not_changed_past_its_check() -> None:
 
     with pytest.raises(TypeError, match=r"dataclasses\.replace"):
         changed(Checked(1), a=-1)
+
+
+def test_a_maker_takes_its_fields_in_any_order_and_the_rest_has_its_defaults() -> None:
+    make = maker(Line, ("quantity", "external_sku", "amount", "external_id", "unit_price"))
+    assert make(2, "X", 10, "1", 5) == LINE
+    assert type(make(2, "X", 10, "1", 5)) is Line
+    with pytest.raises(TypeError):
+        maker(Line, ("quantity",))
+    with pytest.raises(TypeError):
+        maker(Consignee, ("colour",))
+
+
+def test_a_changer_does_what_changed_does() -> None:
+    assert changer(Line, "paid", "sku")(LINE, 10, "S") == changed(LINE, sku="S", paid=10)
+    with pytest.raises(TypeError):
+        changer(Line, "colour")

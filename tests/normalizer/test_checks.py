@@ -7,11 +7,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from domain.facts import Bundle, Facts, Listing, Sender, WarehouseInfo
 from domain.order import Amounts, Component, Consignee, Line, Order
 from domain.verdict import CHECKS, Check, Verdict
 from normalizer.checks import check, covers
+from normalizer.consignees import check_closely, check_consignee
 from normalizer.mapping import normalize
 from tests.normalizer.mappings import NOW, SHANGHAI, TAOBAO, taobao_trade
 
@@ -325,3 +328,59 @@ def test_the_sample_trade_waits_for_its_after_sale_only() -> None:
     checked, found = check(order, facts)
     assert checked.consignee.region == "330110"
     assert [verdict.check for verdict in found if not verdict.passed] == ["payment"]
+
+
+PLACES = st.sampled_from(
+    [
+        "",
+        " ",
+        "浙江",
+        "浙江省",
+        "杭州市",
+        "杭州",
+        "余杭区",
+        "北京",
+        "北京市",
+        "朝阳区",
+        "鼓楼区",
+        "渝北区",
+        "江苏*",
+        "x",
+    ]
+)
+PHONES = st.sampled_from(
+    [
+        "13812345678",
+        "138****5678",
+        "12345",
+        "",
+        "13812345678-12",
+        "0571-88888888",
+        "１３８１２３４５６７８",
+        "13812345678\n",
+    ]
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    st.builds(
+        Consignee,
+        name=st.sampled_from(["张三", "", " ", "张*", "张＊"]),
+        company=st.sampled_from(["", "厂"]),
+        phone=PHONES,
+        phone_extension=st.sampled_from(["", "9"]),
+        country=st.sampled_from(["CN", "cn", "中国", "", "US", "CN "]),
+        province=PLACES,
+        city=PLACES,
+        district=PLACES,
+        street=st.sampled_from(["文一西路969号", "", " ", "***", "浙江省杭州市余杭区文一西路1号"]),
+        region=st.sampled_from(["", "330110"]),
+        token=st.sampled_from(["", "t"]),
+        masked=st.booleans(),
+    ),
+    st.booleans(),
+)
+def test_a_consignee_in_no_doubt_is_checked_as_any_other(consignee: Consignee, usable: bool) -> None:
+    sender = replace(SENDER, tokens_usable=usable)
+    assert check_consignee(consignee, sender) == check_closely(consignee, sender)
