@@ -21,6 +21,7 @@ from rules.combine import CarrierChoice, combine_holds, combine_merging, combine
 from rules.decide import decide
 from rules.language import load
 from rules.ruleset import PartView, Ruleset
+from rules.screen import rules_to_test
 
 NOW = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
 PART = PartView("hz", 2, 900, 2000, 12900, frozenset({"fragile"}), "")
@@ -79,22 +80,23 @@ def run_rules(*, orders: int = 10_000, seed: int = 1) -> Report:
 def evaluate(order: Order, facts: Facts, ruleset: Ruleset, *, trace: bool) -> list[str]:
     """Every rule of every phase tested and the effects combined, as `decide` does; the ids of the rules that match."""
     steps: list[TraceStep] | None = [] if trace else None
-    holds = matching(ruleset.holds, order, facts, steps, None, ruleset.screens)
-    approvals = matching(ruleset.approvals, order, facts, steps, None, ruleset.screens)
+    rules = rules_to_test(ruleset, order, facts, trace=trace)
+    holds = matching(rules["hold"], order, facts, steps)
+    approvals = matching(rules["approve"], order, facts, steps)
     combine_holds([rule.hold for rule in holds if rule.hold], [], facts.waived, steps)
-    gifts = matching(ruleset.gifts, order, facts, steps, None, ruleset.screens)
-    merges = matching(ruleset.merges, order, facts, steps, None, ruleset.screens)
+    gifts = matching(rules["gift"], order, facts, steps)
+    merges = matching(rules["merge"], order, facts, steps)
     combine_merging(merges, order)
-    splits = matching(ruleset.splits, order, facts, steps, None, ruleset.screens)
+    splits = matching(rules["split"], order, facts, steps)
     combine_split(splits)
-    routes = matching(ruleset.routes, order, facts, steps, None, ruleset.screens)
+    routes = matching(rules["route"], order, facts, steps)
     combine_route(routes)
-    choice = CarrierChoice(ruleset.carriers, order, facts, trace, ruleset.screens)
+    choice = CarrierChoice(rules["carrier"], order, facts, trace)
     names = choice(PART)
     if steps is not None:
         steps += choice.steps()
-    schedules = matching(ruleset.schedules, order, facts, steps, None, ruleset.screens)
-    tags = matching(ruleset.tags, order, facts, steps, None, ruleset.screens)
+    schedules = matching(rules["schedule"], order, facts, steps)
+    tags = matching(rules["tag"], order, facts, steps)
     carriers = [rule.id for rule in ruleset.carriers if rule.carriers[0] in names]
     matched = [*holds, *approvals, *gifts, *merges, *splits, *routes]
     return [rule.id for rule in matched] + carriers + [rule.id for rule in (*schedules, *tags)]

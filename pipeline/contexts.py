@@ -35,7 +35,8 @@ def digest_of(content: str) -> str:
 def network_of(ws: Workspace, facts: Facts, ruleset: Ruleset) -> tuple[str, frozenset[str]]:
     """(digest of the warehouses and the ruleset, the SKUs that the ruleset may give away); stored with this workspace."""
     # By identity: the directory hands out the same objects until the configuration changes, and hashing them all costs more.
-    key = (id(ruleset), *map(id, facts.warehouses))
+    known = facts.warehouses is ws.directory.warehouses
+    key = (id(ruleset), id(facts.warehouses)) if known else (id(ruleset), *map(id, facts.warehouses))
     kept = _memory(ws.hub).get(key)
     if kept is None:
         # The one that comes with the program is in no table, and the next version may come with another.
@@ -78,8 +79,11 @@ def seen_facts(tx: Connection, told: Mapping[str, Any] | None) -> dict[str, Any]
     found = find_contexts(tx, (told["n"], told["w"])) if told else {}
     if told is None or len(found) < 2:
         return {}
-    warehouses, _ = thaw_network(json.loads(found[told["n"]]))
-    order, facts = thaw(told, warehouses, thaw_sender(json.loads(found[told["w"]])))
+    network = thaw_network(json.loads(found[told["n"]]))
+    try:
+        order, facts = thaw(told, network, thaw_sender(json.loads(found[told["w"]])))
+    except (KeyError, IndexError, TypeError, ValueError):  # written by a version whose fields are not ours
+        return {}
     stock = {f"{place}|{sku}": units for (place, sku), units in sorted(facts.available.items())}
     return {"available": stock, "region": order.consignee.region, "waived": sorted(facts.waived)}
 

@@ -46,17 +46,18 @@ def find_case(tx: Connection, told: Mapping[str, Any] | None) -> tuple[Case, dic
     contexts = find_contexts(tx, (told["n"], told["w"]))
     if len(contexts) < 2:
         return NO_INPUT
-    network = json.loads(contexts[told["n"]])
-    warehouses, digest = thaw_network(network)
+    shared = json.loads(contexts[told["n"]])
+    network = thaw_network(shared)
+    digest = network.ruleset
     document = load_ruleset_documents(tx, [digest]).get(digest)
-    ruleset = read_ruleset(document or network.get("document"), digest)
+    ruleset = read_ruleset(document or shared.get("document"), digest)
     if ruleset is None:
         return NO_RULESET
     try:
-        order, facts = thaw(told, warehouses, thaw_sender(json.loads(contexts[told["w"]])))
+        order, facts = thaw(told, network, thaw_sender(json.loads(contexts[told["w"]])))
     except (KeyError, IndexError, TypeError, ValueError):  # written by a version whose fields are not ours any more
         return UNUSABLE
-    return Case(order, facts, ruleset), json.loads(document or network.get("document") or default_document())
+    return Case(order, facts, ruleset), json.loads(document or shared.get("document") or default_document())
 
 
 @lru_cache(maxsize=32)

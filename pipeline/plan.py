@@ -26,7 +26,7 @@ from storage.times import micros, span
 
 from .contexts import network_of, sender_of
 from .directory import Account
-from .dossier import RECORD, Dossier
+from .dossier import Dossier
 from .exceptional import open_codes, problem_causes, sync_exceptions
 from .gifts import own_lines, parts_to_plan, with_gift_lines
 from .limits import day_of
@@ -413,7 +413,7 @@ def _keep_decision(
             "order_id": dossier.id,
             "ruleset": decision.ruleset,
             "released": decision.released,
-            "record": ws.hub.vault.seal_json(RECORD, row_id, record),
+            "record": record,
             "created_at": ws.now,
         }
     )

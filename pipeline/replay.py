@@ -15,13 +15,13 @@ from typing import Any
 
 from domain.decision import Decision
 from domain.errors import HubError, RefusedError
-from domain.facts import Facts, Sender, WarehouseInfo
+from domain.facts import Facts, Sender
 from domain.order import Order
 from domain.ruleset_life import judge_rails, read_rails
 from rules.decide import NO_WAREHOUSE, decide
 from rules.difference import KINDS, cost_of, differences
 from rules.language import load as load_ruleset
-from rules.record import effects_of, freeze_decision, freeze_trace, thaw, thaw_network, thaw_sender
+from rules.record import Network, effects_of, freeze_decision, freeze_trace, thaw, thaw_network, thaw_sender
 from rules.ruleset import Ruleset
 from storage.archives import list_archived, load_archived
 from storage.replays import list_decisions, load_order_numbers
@@ -78,7 +78,7 @@ class Tally:
 class _Past:
     """What stored decisions share, read when it is first met."""
 
-    networks: dict[str, tuple[tuple[WarehouseInfo, ...], str]] = field(default_factory=dict)
+    networks: dict[str, Network] = field(default_factory=dict)
     senders: dict[str, Sender] = field(default_factory=dict)
     rulesets: dict[str, Ruleset | None] = field(default_factory=dict)
 
@@ -171,7 +171,7 @@ def _learn(hub: Hub, past: _Past, records: list[dict[str, Any]]) -> None:
         found = {digest: json.loads(content) for digest, content in find_contexts(tx, wanted).items()}
         past.networks |= {digest: thaw_network(told) for digest, told in found.items() if "warehouses" in told}
         past.senders |= {digest: thaw_sender(told) for digest, told in found.items() if "sender" in told}
-        digests = {ruleset for _, ruleset in past.networks.values()} - past.rulesets.keys()
+        digests = {network.ruleset for network in past.networks.values()} - past.rulesets.keys()
         documents = {told["ruleset"]: told["document"] for told in found.values() if "document" in told}
         documents |= load_ruleset_documents(tx, digests)
     for digest in digests:
@@ -188,14 +188,14 @@ def _take(
     if told is None or told["n"] not in past.networks or told["w"] not in past.senders:
         tally.without_input += 1
         return
-    warehouses, digest = past.networks[told["n"]]
-    own = past.rulesets[digest]
+    network = past.networks[told["n"]]
+    own = past.rulesets[network.ruleset]
     if own is None:
         tally.unknown_rulesets[row["ruleset"]] += 1
         return
     tally.orders += 1
     try:
-        order, facts = thaw(told, warehouses, past.senders[told["w"]])
+        order, facts = thaw(told, network, past.senders[told["w"]])
         before = decide(order, facts, own)
     except Exception:  # noqa: BLE001 - a record nobody can use is counted, and the others are replayed
         tally.not_reproduced.append(row["order_id"])

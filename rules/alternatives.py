@@ -144,7 +144,7 @@ def why_not_warehouse(name: str, case: Case, decision: Decision) -> Reason:
         return Reason("unknown", f"there was no warehouse {name} when it was decided")
     if not demand:
         return Reason("nothing_to_ship", "there is nothing to ship, or a line has no SKU of ours yet")
-    ranked, barred = rank(full, facts, planned.route)
+    ranked, barred, _ = rank(full, facts, planned.route)
     for other, why in barred:
         if other == name:
             return Reason("barred", why)

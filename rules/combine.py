@@ -2,37 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 from domain.decision import Hold, Merging, TraceStep
 from domain.facts import Facts
 from domain.order import Order
 
-from .ruleset import PartScene, PartView, Route, Rule, Screen, Split
-from .screen import places_to_test
+from .ruleset import PartScene, PartView, Route, Rule, Split
 
 COD = "cod"
-_NO_SCREENS: Mapping[int, Screen] = MappingProxyType({})
 
 
 def matching(
-    rules: Sequence[Rule],
-    order: Order,
-    facts: Facts,
-    steps: list[TraceStep] | None,
-    met: list[str] | None = None,
-    screens: Mapping[int, Screen] = _NO_SCREENS,
+    rules: Sequence[Rule], order: Order, facts: Facts, steps: list[TraceStep] | None, met: list[str] | None = None
 ) -> list[Rule]:
-    """The rules that match, in order, their ids added to `met`; with `steps` every rule is looked at and goes there, without
-    only those that `screens` let through."""
+    """The rules that match, in order, their ids added to `met`; with `steps` what every rule saw goes there."""
     if not rules:
         return []
     if steps is None:
-        places = places_to_test(rules, screens, order, facts)
-        some = rules if places is None else [rules[place] for place in places]
-        matched = [rule for rule in some if rule.test(order, facts)]
+        matched = [rule for rule in rules if rule.test(order, facts)]
     else:
         matched = []
         for rule in rules:
@@ -111,7 +100,6 @@ class CarrierChoice:
     order: Order
     facts: Facts
     trace: bool
-    screens: Mapping[int, Screen] = field(default_factory=dict)
     _fixed: list[bool | None] = field(init=False)
     _steps: list[list[TraceStep]] = field(init=False)
     _met: set[int] = field(init=False)
@@ -121,13 +109,8 @@ class CarrierChoice:
         if self.trace:
             self._steps = [[] if rule.by_part else [rule.step(self.order, self.facts)] for rule in self.rules]
             self._fixed = [steps[0].matched if steps else None for steps in self._steps]
-        elif (places := places_to_test(self.rules, self.screens, self.order, self.facts)) is None:
-            self._fixed = [None if rule.by_part else rule.test(self.order, self.facts) for rule in self.rules]
         else:
-            self._fixed = [None if rule.by_part else False for rule in self.rules]
-            for place in places:
-                if self._fixed[place] is not None:
-                    self._fixed[place] = self.rules[place].test(self.order, self.facts)
+            self._fixed = [None if rule.by_part else rule.test(self.order, self.facts) for rule in self.rules]
 
     @property
     def for_any_part(self) -> tuple[str, ...] | None:

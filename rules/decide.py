@@ -14,6 +14,8 @@ How effects combine, phase by phase in this order (docs/rules.md has it for oper
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from domain.decision import Decision, Hold, TraceStep
 from domain.facts import Facts
 from domain.order import Order
@@ -22,8 +24,9 @@ from domain.values import build
 from .combine import CarrierChoice, combine_holds, combine_merging, combine_route, combine_split, matching
 from .gifts import add_gifts, choose_gifts, without_gifts
 from .routing import plan_parts
-from .ruleset import Ruleset
+from .ruleset import Phase, Rule, Ruleset
 from .schedule import earliest
+from .screen import rules_to_test
 
 NO_WAREHOUSE = "no_warehouse"
 
@@ -35,23 +38,25 @@ def decide(order: Order, facts: Facts, ruleset: Ruleset, *, trace: bool = True) 
     steps: list[TraceStep] | None = [] if trace else None
     bare = without_gifts(order)
     met: list[str] = []
-    screens = ruleset.screens
-    holds = _holds(bare, facts, ruleset, steps, met)
-    given = matching(ruleset.gifts, bare, facts, steps, met, screens)
+    rules = rules_to_test(ruleset, bare, facts, trace=trace)
+    holds = _holds(bare, facts, rules, steps, met)
+    given = matching(rules["gift"], bare, facts, steps, met)
     gifts, short = choose_gifts(given, order, facts, steps) if given or bare is not order else ((), [])
-    merging = combine_merging(matching(ruleset.merges, bare, facts, steps, met, screens), bare)
+    merging = combine_merging(matching(rules["merge"], bare, facts, steps, met), bare)
     full = add_gifts(order, gifts, facts) if gifts or bare is not order else order
-    split = combine_split(matching(ruleset.splits, full, facts, steps, met, screens))
-    route = combine_route(matching(ruleset.routes, full, facts, steps, met, screens))
-    choice = CarrierChoice(ruleset.carriers, full, facts, trace, screens) if ruleset.carriers else None
+    if full is not bare:
+        rules = rules_to_test(ruleset, full, facts, trace=trace)
+    split = combine_split(matching(rules["split"], full, facts, steps, met))
+    route = combine_route(matching(rules["route"], full, facts, steps, met))
+    choice = CarrierChoice(rules["carrier"], full, facts, trace) if rules["carrier"] else None
     plan = plan_parts(full, facts, ruleset.routing, route, split, choice, trace=trace)
     if choice is not None:
         met += choice.matched()
         if steps is not None:
             steps += choice.steps()
-    scheduled = matching(ruleset.schedules, full, facts, steps, met, screens)
+    scheduled = matching(rules["schedule"], full, facts, steps, met)
     schedules = [rule.schedule for rule in scheduled if rule.schedule is not None]
-    tags = [tag for rule in matching(ruleset.tags, full, facts, steps, met, screens) for tag in rule.tags]
+    tags = [tag for rule in matching(rules["tag"], full, facts, steps, met) for tag in rule.tags]
     holds += short
     if plan.failure:
         holds.append(Hold(NO_WAREHOUSE, "routing", plan.failure))
@@ -69,10 +74,11 @@ def decide(order: Order, facts: Facts, ruleset: Ruleset, *, trace: bool = True) 
     )
 
 
-def _holds(order: Order, facts: Facts, ruleset: Ruleset, steps: list[TraceStep] | None, met: list[str]) -> list[Hold]:
-    screens = ruleset.screens
-    holds = [rule.hold for rule in matching(ruleset.holds, order, facts, steps, met, screens) if rule.hold is not None]
-    approvals = matching(ruleset.approvals, order, facts, steps, met, screens)
+def _holds(
+    order: Order, facts: Facts, rules: Mapping[Phase, Sequence[Rule]], steps: list[TraceStep] | None, met: list[str]
+) -> list[Hold]:
+    holds = [rule.hold for rule in matching(rules["hold"], order, facts, steps, met) if rule.hold is not None]
+    approvals = matching(rules["approve"], order, facts, steps, met)
     if not holds and not approvals:
         return holds
     waivers = [(code, rule.id) for rule in approvals for code in sorted(rule.waives)]

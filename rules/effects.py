@@ -14,7 +14,7 @@ from .conditions import REGION, Fault, is_time, read_time
 from .leaves import Given, Lists
 from .regions import is_region
 from .ruleset import PHASES, Condition, Phase, Rate, Route, Routing, Rule, Ruleset, Schedule, Split
-from .screen import build_screens, need_of
+from .screen import build_screen, need_of
 
 # What `then` may hold in each phase: one of these effects.
 EFFECTS: Mapping[Phase, tuple[str, ...]] = MappingProxyType(
@@ -102,7 +102,7 @@ def build_ruleset(document: Mapping[str, Any], digest: str) -> Ruleset:
         carriers=phases["carrier"],
         schedules=phases["schedule"],
         tags=phases["tag"],
-        screens=build_screens(phases.values()),
+        screen=build_screen(tuple(phases.values())),
         gift_skus=frozenset(sku for rule in rules["gift"] for sku, _ in rule.gifts),
         routing=routing,
     )

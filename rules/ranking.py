@@ -28,26 +28,36 @@ class Ranked(NamedTuple):
     warehouse: WarehouseInfo
 
 
-_Ranking = tuple[tuple[Ranked, ...], tuple[tuple[str, str], ...], object]
-_KNOWN: dict[tuple[object, ...], _Ranking] = {}
+class Ranking(NamedTuple):
+    """The warehouses that may ship an order, best first, the others with the reason why not, and whether a parcel costs
+    anything at one of those that may."""
+
+    ranked: tuple[Ranked, ...]
+    barred: tuple[tuple[str, str], ...]
+    costly: bool
+
+
+_KNOWN: dict[tuple[object, ...], tuple[Ranking, object]] = {}
 _MOST = 8192
 
 
-def rank(order: Order, facts: Facts, route: Route | None) -> tuple[tuple[Ranked, ...], tuple[tuple[str, str], ...]]:
+def rank(order: Order, facts: Facts, route: Route | None) -> Ranking:
     """The warehouses that may ship this order, best first, and the others with the reason why not."""
     warehouses, allowed, to = facts.warehouses, facts.sender.allowed_warehouses, order.consignee
     # By identity, which is kept alive below: hashing warehouses costs more than ranking them.
     key = (id(warehouses), id(allowed), id(route), to.country, to.region, to.masked)
     known = _KNOWN.get(key)
     if known is None:
-        known = (*_rank(order, facts, route), (warehouses, allowed, route))
+        ranked, barred = _rank(order, facts, route)
+        costly = any(one.warehouse.parcel_cost for one in ranked)
+        known = Ranking(ranked, barred, costly), (warehouses, allowed, route)
         if not any(
             one.capacity is not None or one.cut_off is not None for one in warehouses
         ):  # these look at the clock
             if len(_KNOWN) >= _MOST:
                 _KNOWN.clear()
             _KNOWN[key] = known
-    return known[0], known[1]
+    return known[0]
 
 
 def _rank(order: Order, facts: Facts, route: Route | None) -> tuple[tuple[Ranked, ...], tuple[tuple[str, str], ...]]:

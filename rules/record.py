@@ -2,13 +2,14 @@
 give the same, or by a draft, to see the difference (docs/replay.md).
 
 Driven by the fields of the dataclasses: every field is kept unless it is named in LEFT_OUT, so a field added tomorrow is
-kept without a change here, and one of a type that cannot be kept stops the import. Values equal to their default are not
-written. Who gets the parcel, and what only the checks read, is left out: no rule can look at it."""
+kept without a change here, and one of a type that cannot be kept stops the import. The order and the facts are written by
+place, and what stands at which place is kept once with the warehouses (decision 0019); all else is written by name, without
+values equal to their default. Who gets the parcel, and what only the checks read, is left out: no rule can look at it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from itertools import compress
@@ -21,6 +22,8 @@ from domain.facts import Bundle, Facts, Goods, Sender, WarehouseInfo
 from domain.order import Consignee, Line, Order
 
 Json = dict[str, Any]
+# The fields in the order of their places; of one whose values have fields themselves its name, these, and whether it has many.
+Layout = Sequence[Any]
 # By class: the fields no rule can look at, with what stands in their place when a record is read.
 LEFT_OUT: Mapping[type, Mapping[str, Any]] = {
     Order: {
@@ -49,7 +52,8 @@ Convert = Callable[[Any], Any]
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """How the values of one class are written and read: its kept fields, what they are by default, their converters."""
+    """How the values of one class are written and read: its kept fields, what they are by default, their converters.
+    `places` convert what is written by place."""
 
     made: type
     names: tuple[str, ...]
@@ -58,9 +62,24 @@ class _Shape:
     writes: tuple[tuple[str, Convert], ...]
     reads: Mapping[str, Convert | None]
     fill: Mapping[str, Any]
+    places: tuple[tuple[int, Convert], ...]
+    layout: Layout
+
+    def place(self, value: Any) -> Sequence[Any]:
+        """All kept fields, in the order of `layout`."""
+        seen = self.get(value)
+        if not self.places:
+            return seen
+        told = list(seen)
+        for at, write in self.places:
+            told[at] = write(told[at])
+        return told
 
     def pack(self, value: Any) -> Json:
+        """The kept fields that are not as by default, by name."""
         seen = self.get(value)
+        if seen == self.defaults:
+            return {}
         packed = dict(compress(zip(self.names, seen, strict=True), map(ne, seen, self.defaults)))
         for name, write in self.writes:
             if name in packed:
@@ -84,7 +103,7 @@ def _shape(made: type, also_out: frozenset[str] = frozenset()) -> _Shape:
     kept = [each for each in fields(made) if each.name not in out and each.name not in also_out]
     names = tuple(each.name for each in kept)
     converters = {name: _converters(hints[name], f"{made.__name__}.{name}") for name in names}
-    get = attrgetter(*names) if len(names) > 1 else lambda value: tuple(getattr(value, name) for name in names)
+    get = attrgetter(*names) if len(names) > 1 else lambda value: tuple([getattr(value, name) for name in names])
     return _Shape(
         made=made,
         names=names,
@@ -93,7 +112,46 @@ def _shape(made: type, also_out: frozenset[str] = frozenset()) -> _Shape:
         writes=tuple((name, write) for name, (write, _) in converters.items() if write is not None),
         reads={name: read for name, (_, read) in converters.items()},
         fill=dict(out),
+        places=tuple(
+            (at, place) for at, name in enumerate(names) if (place := _placer(hints[name], converters[name][0]))
+        ),
+        layout=[_place(name, hints[name]) for name in names],
     )
+
+
+def _inner(hint: Any) -> tuple[_Shape, bool] | None:
+    """The shape of what a field of this type holds, and whether it holds many of them; None when that has no fields."""
+    many = get_origin(hint) is tuple and get_args(hint)[-1] is Ellipsis
+    made = get_args(hint)[0] if many else hint
+    return (_shape(made), many) if isinstance(made, type) and is_dataclass(made) else None
+
+
+def _place(name: str, hint: Any) -> Any:
+    inner = _inner(hint)
+    return name if inner is None else [name, inner[0].layout, inner[1]]
+
+
+def _placer(hint: Any, write: Convert | None) -> Convert | None:
+    """How a value of this type is written by place: as `write` does, but for what has fields itself and for plain tuples,
+    which JSON has lists for."""
+    inner = _inner(hint)
+    if inner is None:
+        plain = get_origin(hint) is tuple and all(each in {str, int, bool, Ellipsis} for each in get_args(hint))
+        return None if plain else write
+    place, many = inner[0].place, inner[1]
+    return (lambda values: [place(each) for each in values]) if many else place
+
+
+def _named(values: Sequence[Any], layout: Layout) -> Json:
+    """What was written by place, by name."""
+    named: Json = {}
+    for entry, value in zip(layout, values, strict=True):
+        if isinstance(entry, str):
+            named[entry] = value
+        else:
+            name, inner, many = entry
+            named[name] = [_named(each, inner) for each in value] if many else _named(value, inner)
+    return named
 
 
 def _default(each: Any) -> Any:
@@ -177,6 +235,16 @@ def _read_time(value: int | str | Sequence[int]) -> datetime:
     return _EPOCH + timedelta(seconds=value[0], microseconds=value[1])
 
 
+@dataclass(frozen=True, slots=True)
+class Network:
+    """What many decisions share: the warehouses as routing saw them, the digest of the ruleset, and what stands where in what
+    was written by place (nothing in what is from before 0019)."""
+
+    warehouses: tuple[WarehouseInfo, ...]
+    ruleset: str
+    layout: Mapping[str, Layout] = field(default_factory=dict)
+
+
 _ORDER, _SENDER, _WAREHOUSE = _shape(Order), _shape(Sender), _shape(WarehouseInfo)
 _FACTS, _GOODS = _shape(Facts, SHARED | NARROWED), _shape(Goods, frozenset({"sku"}))
 _BUNDLE = _shape(Bundle)
@@ -189,11 +257,14 @@ _PART, _DECISION = _shape(Part, _PART_APART), _shape(Decision, _SHOWN_APART)
 def freeze(order: Order, facts: Facts, skus: Collection[str] = ()) -> Json:
     """Everything `decide` may look at but the shared configuration, as JSON values. `skus` are SKUs concerned besides the
     order's own (gifts of the ruleset)."""
-    gifts = {sku: facts.bundles[sku] for sku in skus if sku in facts.bundles} if skus else {}
-    extra = sorted({*skus, *(part for bundle in gifts.values() for part, _ in bundle.components)})
+    gifts, extra = {}, []
+    if skus:
+        gifts = {sku: facts.bundles[sku] for sku in skus if sku in facts.bundles}
+        extra = sorted({*skus, *(part for bundle in gifts.values() for part, _ in bundle.components)})
     concerned = _concerned(order, extra)
     names = [one.name for one in facts.warehouses]
-    frozen: Json = {"o": _ORDER.pack(order), "f": _FACTS.pack(facts), "a": _stock(facts.available, names, concerned)}
+    # Other names than those of what was written by name until 0019: a program of before says that it cannot read these.
+    frozen: Json = {"O": _ORDER.place(order), "F": _FACTS.place(facts), "a": _stock(facts.available, names, concerned)}
     if extra:
         frozen["k"] = extra
     if gifts:
@@ -212,16 +283,18 @@ def freeze(order: Order, facts: Facts, skus: Collection[str] = ()) -> Json:
     return frozen
 
 
-def thaw(frozen: Mapping[str, Any], warehouses: tuple[WarehouseInfo, ...], sender: Sender) -> tuple[Order, Facts]:
-    """The order and the facts as `decide` saw them: `decide` gives the same for both, whatever the ruleset."""
-    order: Order = _ORDER.unpack(frozen["o"])
+def thaw(frozen: Mapping[str, Any], network: Network, sender: Sender) -> tuple[Order, Facts]:
+    """The order and the facts as `decide` saw them: `decide` gives the same for both, whatever the ruleset. KeyError,
+    IndexError, TypeError or ValueError for what a version wrote whose fields are not ours."""
+    warehouses, layout = network.warehouses, network.layout
+    order: Order = _ORDER.unpack(_named(frozen["O"], layout["O"]) if "O" in frozen else frozen["o"])
     concerned = _concerned(order, frozen.get("k", ()))
     names = [one.name for one in warehouses]
     available = {
         (names[row[at]], concerned[k]): row[at + 1] for k, row in enumerate(frozen["a"]) for at in range(0, len(row), 2)
     }
     facts: Facts = _FACTS.unpack(
-        frozen["f"],
+        _named(frozen["F"], layout["F"]) if "F" in frozen else frozen["f"],
         warehouses=warehouses,
         sender=sender,
         available=available,
@@ -236,9 +309,9 @@ def thaw(frozen: Mapping[str, Any], warehouses: tuple[WarehouseInfo, ...], sende
 
 def _concerned(order: Order, extra: Iterable[str]) -> list[str]:
     """The SKUs whose stock and goods count for this order, sorted: records name them by their place."""
-    found = set(extra)
+    found = {line.sku for line in order.lines}
+    found.update(extra)
     for line in order.lines:
-        found.add(line.sku)
         if line.components:
             found.update([part.sku for part in line.components])
     found.discard("")
@@ -261,13 +334,18 @@ def _stock(available: Mapping[tuple[str, str], int], names: Sequence[str], skus:
 def freeze_network(warehouses: Sequence[WarehouseInfo], ruleset: str, document: str = "") -> Json:
     """The warehouses of the facts and the digest of the ruleset in force: one record for many decisions. `document` is the
     ruleset itself where it is kept nowhere else."""
-    told: Json = {"warehouses": [_WAREHOUSE.pack(one) for one in warehouses], "ruleset": ruleset}
+    told: Json = {
+        "warehouses": [_WAREHOUSE.pack(one) for one in warehouses],
+        "ruleset": ruleset,
+        "layout": {"O": _ORDER.layout, "F": _FACTS.layout},
+    }
     return told | {"document": document} if document else told
 
 
-def thaw_network(shared: Mapping[str, Any]) -> tuple[tuple[WarehouseInfo, ...], str]:
-    """(warehouses, digest of the ruleset)."""
-    return tuple(_WAREHOUSE.unpack(one) for one in shared["warehouses"]), shared["ruleset"]
+def thaw_network(shared: Mapping[str, Any]) -> Network:
+    """What many decisions shared."""
+    warehouses = tuple(_WAREHOUSE.unpack(one) for one in shared["warehouses"])
+    return Network(warehouses, shared["ruleset"], shared.get("layout", {}))
 
 
 def freeze_sender(sender: Sender) -> Json:
@@ -295,7 +373,7 @@ def freeze_decision(decision: Decision) -> Json:
                 part.why,
                 part.cost,
                 part.waits,
-                *_rest(part),
+                *(_rest(part) if _PART.names else ()),
             ]
             for part in decision.parts
         ],

@@ -20,6 +20,7 @@ from typing import NamedTuple
 from domain.decision import Part, PartLine, TraceStep
 from domain.facts import Facts, WarehouseInfo
 from domain.order import Line, Order
+from domain.values import build
 
 from .covering import Group, Needs, choose_fewest, improve, most_of, smallest_sets
 from .ranking import Ranked, handles, rank, usable
@@ -103,9 +104,13 @@ def plan_parts(
     demand = build_demand(order)
     if not demand:
         return Plan()
-    ranked, barred = rank(order, facts, route)
+    ranked, barred, costly = rank(order, facts, route)
     needs = total_needs(demand)
-    costed = bool(routing.rates) or any(one.warehouse.parcel_cost for one in ranked)
+    costed = costly or bool(routing.rates)
+    if not trace and not costed and split is None:
+        straight = _plan_straight(order, facts, routing, ranked, demand, needs, carriers_for)
+        if straight is not None:
+            return straight
     split = split or _WHOLE
     plain = not costed and is_unlimited(split)
     whole = plain or fits_one(order, facts, demand, split)
@@ -115,6 +120,34 @@ def plan_parts(
     failure = "" if parts else build_failure(needs, ranked, facts, routing, too_many=bool(chosen))
     steps = build_trace(needs, ranked, barred, facts, set(chosen) if parts else set(), parts) if trace else ()
     return Plan(parts, steps, failure)
+
+
+def _plan_straight(
+    order: Order,
+    facts: Facts,
+    routing: Routing,
+    ranked: Sequence[Ranked],
+    demand: tuple[PartLine, ...],
+    needs: Needs,
+    carriers_for: CarriersFor | None,
+) -> Plan | None:
+    """The plan of nearly every order where nothing has a cost and nothing is set apart: the first warehouse that has all of
+    it ships all of it. None where none has, or a carrier depends on the part."""
+    wanted = () if carriers_for is None else getattr(carriers_for, "for_any_part", None)
+    if wanted is None:
+        return None
+    stock, stale = facts.available, facts.stale
+    for one in ranked:
+        here = one.warehouse
+        name, mixed = here.name, here.suppliers is not None
+        for sku, units in needs.items():
+            place = (name, sku)
+            if stock.get(place, 0) < units or place in stale or (mixed and not handles(here, sku, facts)):
+                break
+        else:
+            carrier = choose_carrier(here, wanted, routing, order.consignee, 0)
+            return Plan((build(Part, warehouse=name, lines=demand, carrier=carrier),))
+    return None
 
 
 def build_demand(order: Order) -> tuple[PartLine, ...] | None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
 from domain.decision import Hold, TraceStep
 from domain.facts import Facts
+from domain.order import Order
 
 Phase = Literal["hold", "approve", "gift", "merge", "split", "route", "carrier", "schedule", "tag"]
 PHASES: tuple[Phase, ...] = ("hold", "approve", "gift", "merge", "split", "route", "carrier", "schedule", "tag")
@@ -103,12 +104,14 @@ class Schedule:
 @dataclass(frozen=True, slots=True)
 class Need:
     """What an order must have for a rule to match: `get` - of the order, the facts, any of its lines, or the consignee's
-    place - gives one of `values` (for a region: codes that cover it)."""
+    place - gives one of `values` (for a region: codes that cover it), or with a `span` a value from its lower to its upper
+    bound, both included (None: no bound)."""
 
     of: Literal["order", "facts", "line", "region"]
     field: str
     get: Callable[[Any], Any]
-    values: frozenset[Any]
+    values: frozenset[Any] = frozenset()
+    span: tuple[Any, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,16 +139,19 @@ class Rule:
     tags: tuple[str, ...] = ()
 
 
+Find = Callable[[Order, Facts], Sequence[int]]
+
+
 @dataclass(frozen=True, slots=True)
 class Screen:
-    """The rules of one phase filed by what they need (screen.py): `always` are the places of those that need nothing one
-    could look up; a table has what is looked at, how it is found, and places by value."""
+    """The rules of all `phases` filed by what they need (screen.py): `finds` give places in `rules` of those that an order
+    makes possible; `always` are by phase those that need nothing one could look up, `places` where these are in `rules`."""
 
+    phases: tuple[tuple[Rule, ...], ...]
     rules: tuple[Rule, ...]
-    always: tuple[int, ...]
-    tables: tuple[
-        tuple[Literal["order", "facts", "line", "region"], Callable[[Any], Any], Mapping[Any, tuple[int, ...]]], ...
-    ]
+    places: Mapping[Phase, tuple[int, ...]]
+    always: Mapping[Phase, tuple[Rule, ...]]
+    finds: tuple[Find, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,7 +175,7 @@ class Routing:
 class Ruleset:
     """A compiled ruleset. `digest` is the SHA-256 of its canonical JSON: two texts under one `version` do not pass for
     one another. Rules keep the order of the document within their phase. `gift_skus` is everything gifts can add: what
-    stock and goods must be known of besides the orders' own. `screens` find the rules worth testing."""
+    stock and goods must be known of besides the orders' own. `screen` finds the rules worth testing (None: all are)."""
 
     version: str
     digest: str
@@ -184,4 +190,4 @@ class Ruleset:
     tags: tuple[Rule, ...] = ()
     gift_skus: frozenset[str] = frozenset()
     routing: Routing = field(default_factory=Routing)
-    screens: Mapping[int, Screen] = field(default_factory=dict, compare=False, repr=False)
+    screen: Screen | None = field(default=None, compare=False, repr=False)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from domain.decision import Part, PartLine
 from domain.facts import Facts, Goods
 from domain.order import Component, Order
+from rules.combine import CarrierChoice
 from rules.covering import choose_fewest
 from rules.ranking import available, handles, rank
 from rules.rates import cheapest
@@ -314,6 +315,22 @@ def test_every_plan_holds_every_unit_once_keeps_all_limits_and_sells_only_what_t
             assert handles(eligible[name], sku, known)
             assert units <= available(known, name, sku) or (sku in known.backorder and (not split.partial or most == 1))
     assert split.partial or not any(part.waits for part in parts)
+
+
+@settings(max_examples=150, deadline=None)
+@given(LINES.filter(lambda lines: len(lines) < 3), known_facts(), ANY_ROUTE, st.booleans())
+def test_a_plan_made_straight_is_the_plan_made_the_long_way(
+    lines: list[Any], known: Facts, route: Route | None, costly: bool
+) -> None:
+    free = tuple(replace(one, parcel_cost=one.parcel_cost if costly else 0) for one in known.warehouses)
+    content, known = order(*lines), replace(known, warehouses=free)
+    routing = Routing(default_carriers=("ZTO",), carriers={"w2": "SF"})
+    for carriers in (None, CarrierChoice((), content, known, False), lambda view: (f"C{view.units}",)):
+        straight = plan_parts(content, known, routing, route, None, carriers)
+        told = plan_parts(
+            content, known, routing, route, None, carriers, trace=True
+        )  # reasons are told by the long way
+        assert (straight.parts, straight.failure) == (told.parts, told.failure)
 
 
 def worth(

@@ -23,6 +23,7 @@ from rules.record import (
     LEFT_OUT,
     NARROWED,
     SHARED,
+    Network,
     effects_of,
     freeze,
     freeze_decision,
@@ -47,9 +48,16 @@ def whole(content: Order, known: Facts) -> tuple[Order, Facts]:
     told = json.loads(json.dumps(freeze(content, known)))
     network = json.loads(json.dumps(freeze_network(known.warehouses, "d")))
     sender = json.loads(json.dumps(freeze_sender(known.sender)))
-    warehouses, digest = thaw_network(network)
-    assert digest == "d"
-    return thaw(told, warehouses, thaw_sender(sender))
+    shared = thaw_network(network)
+    assert shared.ruleset == "d"
+    return thaw(told, shared, thaw_sender(sender))
+
+
+def by_name(content: Order, known: Facts) -> tuple[Order, Facts]:
+    """There and back as it was stored before 0019: every field by its name, and nothing shared that says what stands where."""
+    told = {name: value for name, value in freeze(content, known).items() if name not in {"O", "F"}}
+    told |= {"o": record._ORDER.pack(content), "f": record._FACTS.pack(known)}
+    return thaw(json.loads(json.dumps(told)), Network(known.warehouses, "d"), known.sender)
 
 
 RICH = ruleset(
@@ -66,6 +74,7 @@ RICH = ruleset(
 def test_a_decision_made_again_is_the_same_whatever_the_ruleset(case: tuple[Order, Facts]) -> None:
     content, known = case
     again = whole(content, known)
+    assert again == by_name(content, known)
     for rules in (HOLDING, RICH, default_ruleset()):
         assert decide(*again, rules) == decide(content, known, rules)
 
@@ -75,6 +84,7 @@ def test_a_decision_made_again_is_the_same_whatever_the_ruleset(case: tuple[Orde
 def test_every_kept_field_of_any_value_comes_back(content: Order, known: Facts) -> None:
     known = replace(known, warehouses=tuple({one.name: one for one in known.warehouses}.values()))
     back, facts_back = whole(content, known)
+    assert (back, facts_back) == by_name(content, known)
     _same(content, back)
     for each in fields(Facts):
         if each.name not in SHARED | NARROWED | LEFT_OUT[Facts].keys():
@@ -139,6 +149,7 @@ def test_a_field_of_tomorrow_is_kept_and_one_nobody_can_keep_is_refused() -> Non
     finally:
         record.LEFT_OUT = LEFT_OUT
     assert shape.pack(Later(door_code="7")) == {"door_code": "7"}
+    assert dict(zip(shape.layout, shape.place(Later(door_code="7")), strict=True))["door_code"] == "7"
     with pytest.raises(TypeError, match="somewhere"):
         record._converters(complex, "somewhere")
 
@@ -156,7 +167,7 @@ def test_narrowed_facts_keep_what_concerns_the_order_and_the_gifts() -> None:
         waived=frozenset({"hold_a"}),
         bundles={sku: Bundle(sku=sku, version=2, components=(("PART", 1),)) for sku in ("GIFT", "OTHER")},
     )
-    _, back = thaw(json.loads(json.dumps(freeze(order(goods), known, {"GIFT"}))), known.warehouses, known.sender)
+    _, back = thaw(json.loads(json.dumps(freeze(order(goods), known, {"GIFT"}))), network(known), known.sender)
     assert back.available == {("w1", "A"): 5, ("w1", "GIFT"): 1, ("w1", "PART"): 3}
     assert dict(back.bundles) == {"GIFT": known.bundles["GIFT"]}
     assert (back.stale, back.backorder) == (frozenset({("w2", "A")}), frozenset({"B"}))
@@ -169,10 +180,23 @@ def test_a_time_of_another_offset_is_shown_in_traces_as_it_was() -> None:
     assert back.placed_at.isoformat() == there.isoformat()
 
 
-def test_a_field_that_was_removed_since_is_nothing() -> None:
-    told = freeze(order(line("A")), facts())
-    told["o"]["gone"] = 1
-    assert thaw(told, (), Sender(account="s", channel="c"))[0].lines[0].sku == "A"
+def network(known: Facts) -> Network:
+    return thaw_network(json.loads(json.dumps(freeze_network(known.warehouses, "d"))))
+
+
+def test_what_stands_where_is_read_from_what_was_stored_and_not_from_todays_fields() -> None:
+    content, known = order(line("A"), line("B", components=(Component("C", 2),))), facts()
+    told, shared = freeze(content, known), json.loads(json.dumps(freeze_network((), "d")))
+    layout = shared["layout"]["O"]
+    lines = next(n for n, entry in enumerate(layout) if entry[0] == "lines")
+    told["O"] = [*told["O"][::-1], "x"]  # other places than ours, and a field that was removed since
+    shared["layout"]["O"] = [*layout[::-1], "gone"]
+    assert thaw(told, thaw_network(shared), known.sender) == whole(content, known)
+    told["O"][len(layout) - 1 - lines] = [[1, 2]]
+    with pytest.raises((KeyError, IndexError, TypeError, ValueError)):
+        thaw(told, thaw_network(shared), known.sender)
+    with pytest.raises((KeyError, IndexError, TypeError, ValueError)):
+        thaw(told, Network((), "d"), known.sender)
 
 
 def test_a_frozen_decision_keeps_every_effect() -> None:
@@ -204,5 +228,7 @@ def test_a_frozen_decision_keeps_every_effect() -> None:
 def test_warehouses_and_senders_come_back_whole() -> None:
     place = WarehouseInfo(name="w", regions=("44",), carriers=("SF",), capacity=9, cut_off=960, suppliers=("a",))
     sender = Sender(account="a", channel="c", allowed_skus=frozenset({"A", "B"}), contract_from=NOW, credit_left=5)
-    assert thaw_network(json.loads(json.dumps(freeze_network((place,), "x")))) == ((place,), "x")
+    assert thaw_network(json.loads(json.dumps(freeze_network((place,), "x")))) == Network(
+        (place,), "x", json.loads(json.dumps({"O": record._ORDER.layout, "F": record._FACTS.layout}))
+    )
     assert thaw_sender(json.loads(json.dumps(freeze_sender(sender)))) == sender
