@@ -15,7 +15,7 @@ from typing import Any
 from domain.decision import Decision, Part
 from domain.facts import Facts
 from domain.freight import share_freight
-from domain.order import Line, Order, consignee_values
+from domain.order import Line, Order, OrderStatus, consignee_values
 from domain.states import FULFILMENT, Progress, move, roll_up
 from domain.verdict import Verdict
 from normalizer.checks import check
@@ -139,15 +139,22 @@ def set_state(ws: Workspace, fulfilment: Row, state: str) -> bool:
 
 def refresh_status(dossier: Dossier) -> None:
     """Compute the order's status from all its fulfilments; facts that would lead backwards leave it."""
-    order = dossier.order
-    packed = bool(dossier.package_lines)
+    order, lines = dossier.order, own_lines(dossier).values()
+    if not dossier.package_lines:
+        if order["cancelled_at"] is not None and not dossier.live():
+            order["status"] = "closed"
+            return
+        states = {line["state"] for line in lines}
+        left = states != {"cancelled"} if states else None
+        order["status"] = _unshipped_status(order["status"], left, order["payment"] != "unpaid")
+        return
     progress = [
         Progress(
             line["quantity"],
             line["quantity"] if line["state"] == "cancelled" else 0,
-            shipped_units(dossier, line) if packed else 0,
+            shipped_units(dossier, line),
         )
-        for line in own_lines(dossier).values()
+        for line in lines
     ]
     closing = order["cancelled_at"] is not None and not dossier.live()
     if closing and not any(step.shipped for step in progress):
@@ -157,6 +164,13 @@ def refresh_status(dossier: Dossier) -> None:
         row["confirm_state"] in {"confirmed", "none", "degraded"} for row in dossier.packages.values()
     )
     order["status"] = roll_up(order["status"], progress, paid=order["payment"] != "unpaid", complete=confirmed)
+
+
+@lru_cache(maxsize=64)
+def _unshipped_status(current: OrderStatus, left: bool | None, paid: bool) -> OrderStatus:
+    """The status of an order of which nothing was shipped; `left`: whether anything is still to ship, None without lines."""
+    lines = () if left is None else (Progress(1, 0 if left else 1),)
+    return roll_up(current, lines, paid=paid, complete=False)
 
 
 def shipped_units(dossier: Dossier, line: Row) -> int:
@@ -258,7 +272,7 @@ def _same_part(dossier: Dossier, row: Row, warehouse_id: int, part: Part) -> boo
 
 
 def _new_fulfilment(ws: Workspace, dossier: Dossier, warehouse_id: int, part: Part) -> Row:
-    row_id = ws.ids(1)[0]
+    row_id = ws.new_id()
     row: Row = {
         "id": row_id,
         "code": f"{dossier.order['number']}-{len(dossier.fulfilments) + 1}",
@@ -353,7 +367,7 @@ def add_outbox(
     turn: int = 0,
 ) -> Row:
     """A new effect to have on the outside world. Its key is stored before the first attempt and never changes."""
-    row_id = ws.ids(1)[0]
+    row_id = ws.new_id()
     about = package_id if package_id is not None else fulfilment["id"] if fulfilment else dossier.id
     row: Row = {
         "id": row_id,
@@ -406,7 +420,7 @@ def _keep_decision(
         **freeze_decision(decision),
         "input": {"n": shared, "w": sender_of(ws, facts.sender), **freeze(order, facts, gifts)},
     }
-    row_id = ws.ids(1)[0]
+    row_id = ws.new_id()
     dossier.decisions.append(
         {
             "id": row_id,
