@@ -197,10 +197,13 @@ def write_dossiers(tx: Connection, vault: Vault, dossiers: Sequence[tuple[Dossie
     inserts: dict[Table, list[Row]] = {table: [] for table in _WRITE_ORDER}
     updates: dict[Table, list[Row]] = {table: [] for table in _WRITE_ORDER}
     events: list[tuple[Any, ...]] = []
-    for dossier, before in dossiers:
+    for dossier, _ in dossiers:
         if dossier.log:
             _chain(dossier, events, now)
+    # One after the other, each kind by itself: what sealing works with stays at hand.
+    for dossier, before in dossiers:
         _seal_order(dossier, before, vault, now)
+    for dossier, before in dossiers:
         if before is None:
             inserts[t.orders].append(dossier.order)
             for table, rows in _keyed(dossier):

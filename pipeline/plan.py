@@ -17,7 +17,7 @@ from domain.facts import Facts
 from domain.freight import share_freight
 from domain.order import Line, Order, OrderStatus, consignee_values
 from domain.states import FULFILMENT, Progress, move, roll_up
-from domain.verdict import Verdict
+from domain.verdict import CHECKS, Verdict
 from normalizer.checks import check
 from rules.decide import decide
 from rules.record import freeze, freeze_decision
@@ -54,7 +54,8 @@ def plan_order(ws: Workspace, dossier: Dossier, order: Order, account: Account) 
     if chosen := dossier.private.get("warehouse"):
         facts = replace(facts, warehouses=tuple(each for each in facts.warehouses if each.name == chosen))
     checked, verdicts = check(_still_to_ship(dossier, order, outside) if outside else order, facts)
-    waiting = any(verdict.waiting for verdict in verdicts)
+    quiet = not any([verdict.problems or verdict.waiting for verdict in verdicts])
+    waiting = not quiet and any(verdict.waiting for verdict in verdicts)
     _remember_goods(dossier, checked)
     dossier.private["ship_to"] = consignee_values(checked.consignee)
     dossier.order |= {"country": checked.consignee.country, "region": checked.consignee.region}
@@ -63,7 +64,7 @@ def plan_order(ws: Workspace, dossier: Dossier, order: Order, account: Account) 
     settled = SHORT if any(part.waits for part in decision.parts) else frozenset()
     problems = [problem for verdict in verdicts for problem in verdict.problems if problem.code not in settled]
     causes: dict[str, Mapping[str, Any]] = {} if waiting else dict(problem_causes(problems))
-    if not problems and not waiting and _anything_to_ship(checked):
+    if decision.holds and not problems and not waiting and _anything_to_ship(checked):
         causes |= {hold.code: {"rule": hold.rule, "detail": hold.detail} for hold in decision.holds}
     sync_exceptions(ws, dossier, causes)
     state = "exception" if problems else "held" if decision.holds or open_codes(dossier) else "ready"
@@ -74,23 +75,32 @@ def plan_order(ws: Workspace, dossier: Dossier, order: Order, account: Account) 
     wait_for_others(ws, dossier, account, decision.merging, facts.goods)
     _keep_decision(ws, dossier, seen, decision, verdicts, facts)
     dossier.order |= {
-        "verdicts": _verdicts_text(
-            tuple([(v.check, tuple([p.code for p in v.problems]), v.waiting) for v in verdicts])
-        ),
+        "verdicts": _QUIET if quiet else _verdicts_text(_codes_of(verdicts)),
         "tags": _tags_text((*order.tags, *(tag for tag in decision.tags if tag not in order.tags))),
         "blocked": bool(problems or decision.holds or waiting),
     }
-    dossier.private["problems"] = [
-        {"check": v.check, "code": p.code, "path": p.path, "detail": p.detail, "candidates": list(p.candidates)}
-        for v in verdicts
-        for p in v.problems
-    ]
+    dossier.private["problems"] = (
+        []
+        if quiet
+        else [
+            {"check": v.check, "code": p.code, "path": p.path, "detail": p.detail, "candidates": list(p.candidates)}
+            for v in verdicts
+            for p in v.problems
+        ]
+    )
     refresh_status(dossier)
+
+
+def _codes_of(verdicts: Sequence[Verdict]) -> tuple[tuple[str, tuple[str, ...], bool], ...]:
+    return tuple([(v.check, tuple([p.code for p in v.problems]), v.waiting) for v in verdicts])
 
 
 @lru_cache(maxsize=1024)
 def _verdicts_text(verdicts: tuple[tuple[str, tuple[str, ...], bool], ...]) -> str:
     return json.dumps({check: codes or (["waiting"] if waiting else []) for check, codes, waiting in verdicts})
+
+
+_QUIET = _verdicts_text(tuple([(check, (), False) for check in CHECKS]))
 
 
 @lru_cache(maxsize=1024)
