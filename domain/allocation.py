@@ -76,9 +76,9 @@ def allocate(order: Order) -> Order:
         return order
     _refuse_negatives(order)
     amounts, lines = order.amounts, order.lines
-    if len(lines) == 1:
-        return _all_on_one(order, lines[0])
-    discounts = _discounts(order)
+    discounts = _stated_shares(order)
+    if discounts is None:
+        discounts = [sum(column) for column in zip(*_stack(order), strict=True)]
     left = [line.amount - discount for line, discount in zip(lines, discounts, strict=True)]
     # Goods given away wholly still carry freight and tax: then by what they would have cost.
     basis = left if any(left) else [line.amount for line in lines]
@@ -101,34 +101,17 @@ def allocate(order: Order) -> Order:
     )
 
 
-def _all_on_one(order: Order, line: Line) -> Order:
-    """With one line nothing is spread."""
-    discount, freight, tax = order.amounts.discount, order.amounts.freight, order.amounts.tax
-    paid = line.amount - discount + freight + tax
-    if paid < 0:
-        raise MappingError("money", "more discount than there is to pay", path="amounts.discount")
-    return changed(order, lines=(changed(line, discount=discount, freight=freight, tax=tax, paid=paid),))
-
-
 def _refuse_negatives(order: Order) -> None:
     totals = order.amounts
-    if totals.freight < 0 or totals.tax < 0 or totals.discount < 0:
-        wrong = next(name for name in ("freight", "tax", "discount") if getattr(totals, name) < 0)
-        raise MappingError("money", "negative", path=f"amounts.{wrong}")
+    for name in ("freight", "tax", "discount"):
+        if getattr(totals, name) < 0:
+            raise MappingError("money", "negative", path=f"amounts.{name}")
     for index, line in enumerate(order.lines):
         if line.amount < 0 or line.tax < 0:
             raise MappingError("money", "negative", path=f"lines.{index}.{'amount' if line.amount < 0 else 'tax'}")
     for index, discount in enumerate(order.discounts):
         if discount.amount < 0:
             raise MappingError("money", "negative", path=f"discounts.{index}.amount")
-
-
-def _discounts(order: Order) -> Sequence[int]:
-    """What each line bears of the discounts, without what is larger than all goods."""
-    if not order.amounts.discount:
-        return [0] * len(order.lines)
-    stated = _stated_shares(order)
-    return [sum(column) for column in zip(*_stack(order), strict=True)] if stated is None else stated
 
 
 def _stated_shares(order: Order) -> list[int] | None:

@@ -54,8 +54,8 @@ def plan_order(ws: Workspace, dossier: Dossier, order: Order, account: Account) 
     if chosen := dossier.private.get("warehouse"):
         facts = replace(facts, warehouses=tuple(each for each in facts.warehouses if each.name == chosen))
     checked, verdicts = check(_still_to_ship(dossier, order, outside) if outside else order, facts)
-    quiet = not any([verdict.problems or verdict.waiting for verdict in verdicts])
-    waiting = not quiet and any(verdict.waiting for verdict in verdicts)
+    waiting = any(verdict.waiting for verdict in verdicts)
+    quiet = not waiting and not any(verdict.problems for verdict in verdicts)
     _remember_goods(dossier, checked)
     dossier.private["ship_to"] = consignee_values(checked.consignee)
     dossier.order |= {"country": checked.consignee.country, "region": checked.consignee.region}

@@ -8,7 +8,6 @@ from collections import ChainMap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from functools import lru_cache
 from operator import itemgetter
 from types import MappingProxyType
 from typing import Any
@@ -254,7 +253,16 @@ def load_goods(ws: Workspace, wanted: Iterable[tuple[int, str]], skus: Iterable[
         return
     found = load_listings(ws.tx, wanted)
     for (account_id, external_sku), rows in found.items():
-        ws.listings.setdefault(account_id, {})[external_sku] = tuple([_listing(*_listed(row)) for row in rows])
+        ws.listings.setdefault(account_id, {})[external_sku] = tuple(
+            Listing(
+                external_sku=row["external_sku"],
+                sku=row["sku"],
+                quantity=row["quantity"],
+                listed=row["listed"],
+                floor_price=row["floor_price"],
+            )
+            for row in rows
+        )
     ours = {row["sku"] for rows in found.values() for row in rows} | skus | ws.directory.asks.gifts
     for sku, (version, components) in load_bundles(ws.tx, ours).items():
         ws.bundles[sku] = Bundle(sku=sku, version=version, components=tuple((part[0], part[1]) for part in components))
@@ -264,27 +272,16 @@ def load_goods(ws: Workspace, wanted: Iterable[tuple[int, str]], skus: Iterable[
         ws.goods[sku] = Goods(sku=sku, classes=frozenset(row["classes"]), **told)
         ws.titles[sku] = row["title"]
     # Rows of this batch stay: earlier orders have moved them, and they are locked since they were first read.
-    fresh = {key: row for key, row in lock_stock(ws.tx, ours).items() if key not in ws.stock}
-    ws.stock |= fresh
-    ws.backorder |= {sku for (_, sku), row in fresh.items() if row["backorder"]}
+    ws.stock |= {key: row for key, row in lock_stock(ws.tx, ours).items() if key not in ws.stock}
+    ws.backorder |= {row["sku"] for row in ws.stock.values() if row["backorder"]}
     limit = round(ws.hub.settings.stale_seconds * 1_000_000)
     oldest = ws.now - limit if limit else 0
-    names = {target.id: target.name for target in ws.directory.targets.values()}
-    for (warehouse_id, sku), row in fresh.items():
-        name = names.get(warehouse_id)
-        if name is not None:
-            ws.available[name, sku] = free_units(row)
+    for (warehouse_id, sku), row in ws.stock.items():
+        target = ws.directory.targets.get(warehouse_id)
+        if target is not None:
+            ws.available[target.name, sku] = free_units(row)
             if oldest and 0 < row["source_time"] < oldest:
-                ws.stale |= {(name, sku)}
-
-
-_listed = itemgetter("external_sku", "sku", "quantity", "listed", "floor_price")
-
-
-@lru_cache(maxsize=8192)
-def _listing(external_sku: str, sku: str, quantity: int, listed: bool, floor_price: int | None) -> Listing:
-    """Every batch meets the same listings again."""
-    return Listing(external_sku=external_sku, sku=sku, quantity=quantity, listed=listed, floor_price=floor_price)
+                ws.stale |= {(target.name, sku)}
 
 
 def _load_limits(ws: Workspace, accounts: Iterable[int], *, plans: bool) -> None:
