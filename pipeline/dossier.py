@@ -18,7 +18,7 @@ from storage import tables as t
 from storage.archives import load_archived, restore_archived
 from storage.compact import sorted_text
 from storage.events import GENESIS, link
-from storage.rows import Row, Table, insert_rows, load_rows, update_rows
+from storage.rows import Row, Table, insert_rows, insert_tuples, load_rows, update_rows
 from storage.vault import Vault
 
 PRIVATE = "orders.private"
@@ -196,9 +196,14 @@ def write_dossiers(tx: Connection, vault: Vault, dossiers: Sequence[tuple[Dossie
     """Write what changed, with a few bulk statements. Stock moves are the caller's."""
     inserts: dict[Table, list[Row]] = {table: [] for table in _WRITE_ORDER}
     updates: dict[Table, list[Row]] = {table: [] for table in _WRITE_ORDER}
+    events: list[tuple[Any, ...]] = []
+    for dossier, _ in dossiers:
+        if dossier.log:
+            _chain(dossier, events, now)
+    # One after the other, each kind by itself: what sealing works with stays at hand.
     for dossier, before in dossiers:
-        _chain(dossier, inserts[t.events], now)
         _seal_order(dossier, before, vault, now)
+    for dossier, before in dossiers:
         if before is None:
             inserts[t.orders].append(dossier.order)
             for table, rows in _keyed(dossier):
@@ -215,6 +220,7 @@ def write_dossiers(tx: Connection, vault: Vault, dossiers: Sequence[tuple[Dossie
         insert_rows(tx, table, inserts[table])
         if updates[table]:
             update_rows(tx, table, updates[table], _MUTABLE[table])
+    insert_tuples(tx, t.events, _EVENT, events)
 
 
 def _compare(
@@ -245,8 +251,8 @@ _WRITE_ORDER: tuple[Table, ...] = (
     t.after_sales,
     t.after_sale_lines,
     t.decisions,
-    t.events,
 )
+_EVENT = ("order_id", "seq", "at", "actor", "kind", "detail", "hash")
 
 
 def _keyed(dossier: Dossier) -> tuple[tuple[Table, dict[Any, Row]], ...]:
@@ -262,24 +268,16 @@ def _keyed(dossier: Dossier) -> tuple[tuple[Table, dict[Any, Row]], ...]:
     )
 
 
-def _chain(dossier: Dossier, rows: list[Row], now: int) -> None:
-    seq, previous = int(dossier.order["event_seq"]), bytes(dossier.order["event_hash"] or GENESIS)
+def _chain(dossier: Dossier, rows: list[tuple[Any, ...]], now: int) -> None:
+    """Append the events of the log to the order's chain, as rows of `_EVENT`."""
+    order = dossier.order
+    order_id, seq, previous = order["id"], order["event_seq"], bytes(order["event_hash"] or GENESIS)
     for actor, kind, detail in dossier.log:
         seq += 1
         text = sorted_text(detail) if detail else ""
-        previous = link(previous, dossier.id, seq, now, actor, kind, text)
-        rows.append(
-            {
-                "order_id": dossier.id,
-                "seq": seq,
-                "at": now,
-                "actor": actor,
-                "kind": kind,
-                "detail": text,
-                "hash": previous,
-            }
-        )
-    dossier.order["event_seq"], dossier.order["event_hash"] = seq, previous
+        previous = link(previous, order_id, seq, now, actor, kind, text)
+        rows.append((order_id, seq, now, actor, kind, text, previous))
+    order["event_seq"], order["event_hash"] = seq, previous
 
 
 def _seal_order(dossier: Dossier, before: Snapshot | None, vault: Vault, now: int) -> None:

@@ -15,9 +15,9 @@ from typing import Any
 from domain.decision import Decision, Part
 from domain.facts import Facts
 from domain.freight import share_freight
-from domain.order import Line, Order, consignee_values
+from domain.order import Line, Order, OrderStatus, consignee_values
 from domain.states import FULFILMENT, Progress, move, roll_up
-from domain.verdict import Verdict
+from domain.verdict import CHECKS, Verdict
 from normalizer.checks import check
 from rules.decide import decide
 from rules.record import freeze, freeze_decision
@@ -55,6 +55,7 @@ def plan_order(ws: Workspace, dossier: Dossier, order: Order, account: Account) 
         facts = replace(facts, warehouses=tuple(each for each in facts.warehouses if each.name == chosen))
     checked, verdicts = check(_still_to_ship(dossier, order, outside) if outside else order, facts)
     waiting = any(verdict.waiting for verdict in verdicts)
+    quiet = not waiting and not any(verdict.problems for verdict in verdicts)
     _remember_goods(dossier, checked)
     dossier.private["ship_to"] = consignee_values(checked.consignee)
     dossier.order |= {"country": checked.consignee.country, "region": checked.consignee.region}
@@ -63,7 +64,7 @@ def plan_order(ws: Workspace, dossier: Dossier, order: Order, account: Account) 
     settled = SHORT if any(part.waits for part in decision.parts) else frozenset()
     problems = [problem for verdict in verdicts for problem in verdict.problems if problem.code not in settled]
     causes: dict[str, Mapping[str, Any]] = {} if waiting else dict(problem_causes(problems))
-    if not problems and not waiting and _anything_to_ship(checked):
+    if decision.holds and not problems and not waiting and _anything_to_ship(checked):
         causes |= {hold.code: {"rule": hold.rule, "detail": hold.detail} for hold in decision.holds}
     sync_exceptions(ws, dossier, causes)
     state = "exception" if problems else "held" if decision.holds or open_codes(dossier) else "ready"
@@ -74,23 +75,32 @@ def plan_order(ws: Workspace, dossier: Dossier, order: Order, account: Account) 
     wait_for_others(ws, dossier, account, decision.merging, facts.goods)
     _keep_decision(ws, dossier, seen, decision, verdicts, facts)
     dossier.order |= {
-        "verdicts": _verdicts_text(
-            tuple([(v.check, tuple([p.code for p in v.problems]), v.waiting) for v in verdicts])
-        ),
+        "verdicts": _QUIET if quiet else _verdicts_text(_codes_of(verdicts)),
         "tags": _tags_text((*order.tags, *(tag for tag in decision.tags if tag not in order.tags))),
         "blocked": bool(problems or decision.holds or waiting),
     }
-    dossier.private["problems"] = [
-        {"check": v.check, "code": p.code, "path": p.path, "detail": p.detail, "candidates": list(p.candidates)}
-        for v in verdicts
-        for p in v.problems
-    ]
+    dossier.private["problems"] = (
+        []
+        if quiet
+        else [
+            {"check": v.check, "code": p.code, "path": p.path, "detail": p.detail, "candidates": list(p.candidates)}
+            for v in verdicts
+            for p in v.problems
+        ]
+    )
     refresh_status(dossier)
+
+
+def _codes_of(verdicts: Sequence[Verdict]) -> tuple[tuple[str, tuple[str, ...], bool], ...]:
+    return tuple([(v.check, tuple([p.code for p in v.problems]), v.waiting) for v in verdicts])
 
 
 @lru_cache(maxsize=1024)
 def _verdicts_text(verdicts: tuple[tuple[str, tuple[str, ...], bool], ...]) -> str:
     return json.dumps({check: codes or (["waiting"] if waiting else []) for check, codes, waiting in verdicts})
+
+
+_QUIET = _verdicts_text(tuple([(check, (), False) for check in CHECKS]))
 
 
 @lru_cache(maxsize=1024)
@@ -139,15 +149,22 @@ def set_state(ws: Workspace, fulfilment: Row, state: str) -> bool:
 
 def refresh_status(dossier: Dossier) -> None:
     """Compute the order's status from all its fulfilments; facts that would lead backwards leave it."""
-    order = dossier.order
-    packed = bool(dossier.package_lines)
+    order, lines = dossier.order, own_lines(dossier).values()
+    if not dossier.package_lines:
+        if order["cancelled_at"] is not None and not dossier.live():
+            order["status"] = "closed"
+            return
+        states = {line["state"] for line in lines}
+        left = states != {"cancelled"} if states else None
+        order["status"] = _unshipped_status(order["status"], left, order["payment"] != "unpaid")
+        return
     progress = [
         Progress(
             line["quantity"],
             line["quantity"] if line["state"] == "cancelled" else 0,
-            shipped_units(dossier, line) if packed else 0,
+            shipped_units(dossier, line),
         )
-        for line in own_lines(dossier).values()
+        for line in lines
     ]
     closing = order["cancelled_at"] is not None and not dossier.live()
     if closing and not any(step.shipped for step in progress):
@@ -157,6 +174,13 @@ def refresh_status(dossier: Dossier) -> None:
         row["confirm_state"] in {"confirmed", "none", "degraded"} for row in dossier.packages.values()
     )
     order["status"] = roll_up(order["status"], progress, paid=order["payment"] != "unpaid", complete=confirmed)
+
+
+@lru_cache(maxsize=64)
+def _unshipped_status(current: OrderStatus, left: bool | None, paid: bool) -> OrderStatus:
+    """The status of an order of which nothing was shipped; `left`: whether anything is still to ship, None without lines."""
+    lines = () if left is None else (Progress(1, 0 if left else 1),)
+    return roll_up(current, lines, paid=paid, complete=False)
 
 
 def shipped_units(dossier: Dossier, line: Row) -> int:
@@ -258,7 +282,7 @@ def _same_part(dossier: Dossier, row: Row, warehouse_id: int, part: Part) -> boo
 
 
 def _new_fulfilment(ws: Workspace, dossier: Dossier, warehouse_id: int, part: Part) -> Row:
-    row_id = ws.ids(1)[0]
+    row_id = ws.new_id()
     row: Row = {
         "id": row_id,
         "code": f"{dossier.order['number']}-{len(dossier.fulfilments) + 1}",
@@ -353,7 +377,7 @@ def add_outbox(
     turn: int = 0,
 ) -> Row:
     """A new effect to have on the outside world. Its key is stored before the first attempt and never changes."""
-    row_id = ws.ids(1)[0]
+    row_id = ws.new_id()
     about = package_id if package_id is not None else fulfilment["id"] if fulfilment else dossier.id
     row: Row = {
         "id": row_id,
@@ -406,7 +430,7 @@ def _keep_decision(
         **freeze_decision(decision),
         "input": {"n": shared, "w": sender_of(ws, facts.sender), **freeze(order, facts, gifts)},
     }
-    row_id = ws.ids(1)[0]
+    row_id = ws.new_id()
     dossier.decisions.append(
         {
             "id": row_id,

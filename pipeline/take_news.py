@@ -180,7 +180,7 @@ def _add_package(
     news: ShippingNews,
 ) -> None:
     account = ws.directory.accounts[dossier.order["account_id"]]
-    row_id = ws.ids(1)[0]
+    row_id = ws.new_id()
     # The channel knows nothing of gifts: a parcel of nothing else is not told.
     known = any(line < FIRST for line, _, _ in packed)
     confirms = account.channel.confirm is not None and dossier.order["cancelled_at"] is None and known

@@ -88,7 +88,7 @@ def person_hashes(vault: Vault, account_id: int, order: Order) -> dict[str, byte
 
 
 def _new_dossier(ws: Workspace, account: Account, order: Order, inbox_id: int) -> Dossier:
-    order_id = ws.ids(1)[0]
+    order_id = ws.new_id()
     row: Row = {
         "id": order_id,
         "number": order_number(order_id, account.channel.order_prefix),
@@ -188,7 +188,7 @@ def _must_stop(dossier: Dossier, order: Order, changes: list[str]) -> bool:
 def _write_content(ws: Workspace, dossier: Dossier, account: Account, order: Order, inbox_id: int) -> Order:
     """Bring the rows to what the source now says. `order` is aligned with the stored lines; returned with its money on the
     lines where that was allocated now."""
-    amounts = order.amounts
+    amounts, to = order.amounts, order.consignee
     allocated = _write_lines(dossier, order)
     dossier.order |= {
         "source_status": order.source_status,
@@ -203,20 +203,20 @@ def _write_content(ws: Workspace, dossier: Dossier, account: Account, order: Ord
         "source_time": micros(order.source_time),
         "placed_at": micros(order.placed_at),
         "paid_at": maybe_micros(order.paid_at),
-        "country": order.consignee.country,
-        "region": order.consignee.region,
+        "country": to.country,
+        "region": to.region,
         "inbox_id": inbox_id,
         **person_hashes(ws.hub.vault, account.id, order),
     }
     dossier.private |= {
-        "consignee": consignee_values(order.consignee),
+        "consignee": consignee_values(to),
         "buyer_id": order.buyer_id,
         "buyer_message": order.buyer_message,
         "seller_memo": order.seller_memo,
         "seller_flag": order.seller_flag,
         "forbids": list(order.forbids_shipping),
         "notes": list(order.notes),
-        "extra": [list(pair) for pair in order.extra],
+        "extra": [list(pair) for pair in order.extra] if order.extra else [],
     }
     for after_sale in order.after_sales:
         _write_after_sale(ws, dossier, after_sale)
@@ -237,9 +237,12 @@ def _write_lines(dossier: Dossier, order: Order) -> Order:
             old = dossier.lines.get(number)
             dossier.lines[number] = _line_row(dossier.id, number, line, None) if old is None else _less_of(old, line)
         return order
-    kept, allocated = dossier.lines, _allocated(order)
+    kept, order_id, allocated = dossier.lines, dossier.id, _allocated(order)
+    if not kept:
+        dossier.lines = {number: _line_row(order_id, number, line, None) for number, line in enumerate(allocated.lines)}
+        return allocated
     dossier.lines = gift_lines(dossier) | {
-        number: _line_row(dossier.id, number, line, kept.get(number)) for number, line in enumerate(allocated.lines)
+        number: _line_row(order_id, number, line, kept.get(number)) for number, line in enumerate(allocated.lines)
     }
     return allocated
 
@@ -322,21 +325,21 @@ def frozen(dossier: Dossier, order: Order) -> Order:
 def _money_key(order: Order) -> str:
     a = order.amounts
     lines = "|".join(
-        f"{x.external_id},{x.external_sku},{x.quantity},{x.unit_price},{x.amount},{x.share}" for x in order.lines
+        [f"{x.external_id},{x.external_sku},{x.quantity},{x.unit_price},{x.amount},{x.share}" for x in order.lines]
     )
     text = f"{order.currency}|{a.goods}|{a.freight}|{a.tax}|{a.discount}|{a.paid}|{lines}"
     return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 
 
 def _line_row(order_id: int, number: int, line: Line, old: Row | None) -> Row:
-    same_goods = old is not None and old["external_sku"] == line.external_sku
+    same = old if old is not None and old["external_sku"] == line.external_sku else None
     return {
         "order_id": order_id,
         "line": number,
         "external_id": line.external_id,
         "external_sku": line.external_sku,
         "listing_id": line.listing_id,
-        "sku": old["sku"] if old is not None and same_goods else line.sku,
+        "sku": line.sku if same is None else same["sku"],
         "title": line.title,
         "quantity": line.quantity,
         "unit_price": line.unit_price,
@@ -348,7 +351,7 @@ def _line_row(order_id: int, number: int, line: Line, old: Row | None) -> Row:
         "weight_grams": line.weight_grams,
         "state": line.state,
         "requires_shipping": line.requires_shipping,
-        "components": old["components"] if old is not None and same_goods else None,
+        "components": None if same is None else same["components"],
     }
 
 
@@ -376,7 +379,7 @@ def _write_after_sale(ws: Workspace, dossier: Dossier, told: AfterSale) -> None:
     row = dossier.after_sales.get(told.external_id)
     numbers = {line["external_id"]: line["line"] for line in own_lines(dossier).values()}
     if row is None:
-        row_id = ws.ids(1)[0]
+        row_id = ws.new_id()
         row = dossier.after_sales[told.external_id] = {
             "id": row_id,
             "order_id": dossier.id,

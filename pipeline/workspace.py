@@ -8,6 +8,7 @@ from collections import ChainMap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from operator import itemgetter
 from types import MappingProxyType
 from typing import Any
 
@@ -76,12 +77,12 @@ class Workspace:
     def __post_init__(self) -> None:
         self.now = micros(self.at)
 
-    def ids(self, count: int) -> list[int]:
-        """New ids, ascending. Drawn in blocks, each twice the last: what is left over of them is nobody's."""
-        if len(self.drawn) < count:
+    def new_id(self) -> int:
+        """An id above all before it. Drawn in blocks, each twice the last: what is left over of them is nobody's."""
+        if not self.drawn:
             self.block = min(1024, 2 * self.block)
-            self.drawn = self.hub.ids.take(max(count, self.block))[::-1]
-        return [self.drawn.pop() for _ in range(count)]
+            self.drawn = self.hub.ids.take(self.block)[::-1]
+        return self.drawn.pop()
 
     def dossier(self, order_id: int) -> Dossier:
         """A copy to change. It counts only after `keep`."""
@@ -92,10 +93,11 @@ class Workspace:
 
     def keep(self, dossier: Dossier) -> None:
         """Make a changed copy part of the batch, and its stock moves with it."""
-        current = self.dossiers.get(dossier.id)
-        account = self.directory.accounts[dossier.order["account_id"]]
+        order = dossier.order
+        order_id, account = order["id"], self.directory.accounts[order["account_id"]]
+        current = self.dossiers.get(order_id)
         if current is None:
-            self._count_new(account, dossier.order)
+            self._count_new(account, order)
         elif current is not dossier:
             dossier.log[:0] = current.log
             dossier.decisions[:0] = current.decisions
@@ -106,10 +108,11 @@ class Workspace:
         for warehouse_id, day, count in dossier.slots:
             self.limits.count_slot(warehouse_id, day, count)
         dossier.slots.clear()
-        stored_before = self.before.get(dossier.id)
-        self.limits.count_order(account, stored_before.order if stored_before else None, dossier.order)
-        self.dossiers[dossier.id] = dossier
-        self.by_external[dossier.order["account_id"], dossier.order["external_id"]] = dossier.id
+        if account.sender.credit_left is not None:
+            stored_before = self.before.get(order_id)
+            self.limits.count_order(account, stored_before.order if stored_before else None, order)
+        self.dossiers[order_id] = dossier
+        self.by_external[order["account_id"], order["external_id"]] = order_id
 
     def facts(
         self,
@@ -166,21 +169,23 @@ class Workspace:
 
     def _count_new(self, account: Account, order: Row) -> None:
         """An order of this batch counts for those that come after it, as if it had been stored before."""
-        buyer = order["buyer_hash"]
         if account.owner in self.sent:
             self.sent[account.owner] = min(MANY_SENT, self.sent[account.owner] + 1)
-        for counts, since in ((self.buyers, _DAY), (self.buyers_30d, _MONTH)):
-            if buyer and order["placed_at"] > self.now - since:
-                counts[account.id, buyer] = counts.get((account.id, buyer), 0) + 1
+        if buyer := order["buyer_hash"]:
+            key, placed = (account.id, buyer), order["placed_at"]
+            if placed > self.now - _DAY:
+                self.buyers[key] = self.buyers.get(key, 0) + 1
+            if placed > self.now - _MONTH:
+                self.buyers_30d[key] = self.buyers_30d.get(key, 0) + 1
 
     def _move(self, warehouse_id: int, sku: str, on_hand: int, reserved: int) -> None:
         key = (warehouse_id, sku)
         row = self.stock.get(key)
         if row is None:
             row = self.stock[key] = _empty_stock(warehouse_id, sku)
-        row["on_hand"] = max(0, row["on_hand"] + on_hand)
         row["reserved"] = max(0, row["reserved"] + reserved)
         if on_hand:
+            row["on_hand"] = max(0, row["on_hand"] + on_hand)
             row["moved_at"] = self.now
         self.moved.add(key)
         target = self.directory.targets.get(warehouse_id)
@@ -213,7 +218,8 @@ def _others(counts: Mapping[Any, int], key: tuple[int, bytes | None], new: bool,
 
 def free_units(row: Mapping[str, Any]) -> int:
     """ATP of one stock row: on hand - reserved - buffer, never below zero."""
-    return max(0, int(row["on_hand"]) - int(row["reserved"]) - int(row["buffer"]))
+    free: int = row["on_hand"] - row["reserved"] - row["buffer"]
+    return max(0, free)
 
 
 def open_workspace(hub: Hub, tx: Connection, at: datetime) -> Workspace:
@@ -336,7 +342,7 @@ def _wake_senders(ws: Workspace) -> None:
 
 def exception_row(ws: Workspace, code: str, subject: str, detail: Mapping[str, Any], **places: int | None) -> Row:
     """A new open exception. `places`: account_id, partner_id, order_id, inbox_id, outbox_id."""
-    row_id = ws.ids(1)[0]
+    row_id = ws.new_id()
     row: Row = dict.fromkeys(("account_id", "partner_id", "order_id", "inbox_id", "outbox_id"), None) | places
     return row | {
         "id": row_id,
@@ -354,11 +360,14 @@ def exception_row(ws: Workspace, code: str, subject: str, detail: Mapping[str, A
 
 
 def _write_stock(ws: Workspace) -> None:
-    rows = [ws.stock[key] | {"updated_at": ws.now} for key in sorted(ws.moved, key=lambda key: (key[1], key[0]))]
-    fresh = [row for row in rows if row.pop("missing", False)]
-    add_stock(ws.tx, fresh)
-    kept = [row for row in rows if row not in fresh]
-    save_stock_moves(ws.tx, kept)
+    rows = [ws.stock[key] for key in sorted(ws.moved, key=_by_sku)]
+    for row in rows:
+        row["updated_at"] = ws.now
+    add_stock(ws.tx, [{name: row[name] for name in row if name != "missing"} for row in rows if "missing" in row])
+    save_stock_moves(ws.tx, [row for row in rows if "missing" not in row])
+
+
+_by_sku = itemgetter(1, 0)
 
 
 def _empty_stock(warehouse_id: int, sku: str) -> Row:

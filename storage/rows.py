@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import lru_cache
-from operator import itemgetter
+from itertools import chain
 from typing import Any
 
 import psycopg
-from sqlalchemy import Column, Connection, Dialect, Select, Table, bindparam, delete, exc, insert, select, update
+from sqlalchemy import Column, Connection, Select, Table, delete, exc, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.sql.compiler import Compiled, SQLCompiler
 
 from .many import among, bind_values
+from .statements import Statement, copy_of, insert_missing_of, insert_of, update_many_of, update_of, widened
 
 __all__ = [
     "Row",
@@ -25,6 +24,7 @@ __all__ = [
     "dialect_insert",
     "insert_missing",
     "insert_rows",
+    "insert_tuples",
     "load_rows",
     "rows_of",
     "sent_together",
@@ -35,6 +35,8 @@ Row = dict[str, Any]
 _CHUNK = 500
 # From so many rows on, PostgreSQL takes them faster as one stream than as statements, each planned and answered by itself.
 _MANY = 32
+# Rows that SQLite takes with one statement: beyond some twenty nothing is gained.
+_WIDE = 16
 
 
 @contextmanager
@@ -60,12 +62,26 @@ def sent_together(tx: Connection, rows: int = 1) -> Iterator[None]:
 
 
 def insert_rows(tx: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Insert rows that all have the same columns. Values go to the driver as they are: naming and converting every value of
-    every row, as the statement compiler does, costs more than the insert itself."""
-    if len(rows) >= _MANY and tx.dialect.name == "postgresql" and not _is_sending_together(tx):
-        _copy_rows(tx, table, tuple(rows[0]), rows)
-    elif rows:
-        _run(tx, _compiled_insert(tx.dialect, table, tuple(rows[0])), rows)
+    """Insert rows that all have the same columns."""
+    if rows:
+        statement = insert_of(tx.dialect, table, tuple(rows[0]))
+        _put(tx, table, statement, list(map(statement.pick, rows)))
+
+
+def insert_tuples(tx: Connection, table: Table, names: tuple[str, ...], values: Sequence[tuple[Any, ...]]) -> None:
+    """Insert rows given as tuples of these columns, which are named in the order of the table."""
+    if values:
+        statement = insert_of(tx.dialect, table, names)
+        if statement.names != names:
+            raise ValueError(f"{table.name}: the columns are not in the order of the table")
+        _put(tx, table, statement, values)
+
+
+def _put(tx: Connection, table: Table, statement: Statement, values: Sequence[tuple[Any, ...]]) -> None:
+    if len(values) >= _MANY and tx.dialect.name == "postgresql" and not _is_sending_together(tx):
+        _copy(tx, table, statement.names, values)
+    else:
+        _insert(tx, statement, values)
 
 
 def _is_sending_together(tx: Connection) -> bool:
@@ -76,7 +92,10 @@ def _is_sending_together(tx: Connection) -> bool:
 
 def insert_missing(tx: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:
     """Insert rows; one that meets an existing row of any unique index is left out. Returns how many were inserted."""
-    return _run(tx, _compiled_missing(tx.dialect, table, tuple(rows[0])), rows) if rows else 0
+    if not rows:
+        return 0
+    statement = insert_missing_of(tx.dialect, table, tuple(rows[0]))
+    return _insert(tx, statement, list(map(statement.pick, rows)))
 
 
 def upsert_rows(tx: Connection, table: Table, rows: Sequence[Mapping[str, Any]], *, keep: Collection[str] = ()) -> None:
@@ -90,14 +109,13 @@ def upsert_rows(tx: Connection, table: Table, rows: Sequence[Mapping[str, Any]],
 
 
 def update_rows(tx: Connection, table: Table, rows: Sequence[Mapping[str, Any]], columns: tuple[str, ...]) -> None:
-    """Set `columns` of rows found by their primary key."""
-    if rows:
-        names = (*(column.name for column in table.primary_key), *columns)
-        _run(
-            tx,
-            _compiled_update(tx.dialect, table, columns),
-            [{f"b_{name}": row[name] for name in names} for row in rows],
-        )
+    """Set `columns` of rows found by their primary key, each row once."""
+    if len(rows) > 1 and tx.dialect.name == "postgresql":
+        many = update_many_of(tx.dialect, table, columns)
+        tx.exec_driver_sql(many.text, tuple(map(list, zip(*map(many.pick, rows), strict=True))))
+    elif rows:
+        statement = update_of(tx.dialect, table, columns)
+        _run(tx, statement.text, list(map(statement.pick, rows)))
 
 
 def load_rows(
@@ -140,66 +158,30 @@ def dialect_insert(tx: Connection, table: Table) -> Any:
     return sqlite.insert(table) if tx.dialect.name == "sqlite" else postgresql.insert(table)
 
 
-@dataclass(frozen=True, slots=True)
-class _Compiled:
-    """A statement as text for the driver; `pick` brings a row's values in the order of its marks, None where they are named."""
+def _insert(tx: Connection, statement: Statement, values: Sequence[tuple[Any, ...]]) -> int:
+    """Insert rows, on SQLite several with one statement: each looks up the table and every index of it anew."""
+    if tx.dialect.name != "sqlite" or len(values) < _WIDE:
+        return _run(tx, statement.text, values)
+    whole = len(values) - len(values) % _WIDE
+    wide = [tuple(chain.from_iterable(values[at : at + _WIDE])) for at in range(0, whole, _WIDE)]
+    return _run(tx, widened(statement.text, _WIDE), wide) + _run(tx, statement.text, values[whole:])
 
-    text: str
-    pick: Callable[[Mapping[str, Any]], tuple[Any, ...]] | None
 
-
-def _run(tx: Connection, statement: _Compiled, rows: Sequence[Mapping[str, Any]]) -> int:
-    pick = statement.pick
-    values: Any = [dict(row) for row in rows] if pick is None else [pick(row) for row in rows]
+def _run(tx: Connection, text: str, values: Sequence[tuple[Any, ...]]) -> int:
+    if not values:
+        return 0
     # One row is an ordinary statement: many are sent as a pipeline, which has its price.
-    if len(values) == 1:
-        values = values[0]
-    return tx.exec_driver_sql(statement.text, values).rowcount
+    told: Any = values if len(values) > 1 else values[0]
+    return tx.exec_driver_sql(text, told).rowcount
 
 
-def _copy_rows(tx: Connection, table: Table, names: tuple[str, ...], rows: Sequence[Mapping[str, Any]]) -> None:
+def _copy(tx: Connection, table: Table, names: tuple[str, ...], values: Sequence[tuple[Any, ...]]) -> None:
     """COPY, which keeps every constraint as INSERT does; the driver's errors are told as those of any other statement."""
-    text, pick = _copy_text(tx.dialect, table, names), itemgetter(*names)
+    text = copy_of(tx.dialect, table, names)
     connection: Any = tx.connection.driver_connection
     try:
         with connection.cursor() as cursor, cursor.copy(text) as copy:
-            for row in rows:
-                copy.write_row(pick(row))
+            for row in values:
+                copy.write_row(row)
     except psycopg.Error as error:
         raise DBAPIError.instance(text, None, error, psycopg.Error, hide_parameters=True, dialect=tx.dialect) from error
-
-
-@lru_cache(maxsize=256)
-def _copy_text(dialect: Dialect, table: Table, names: tuple[str, ...]) -> str:
-    quoted = dialect.identifier_preparer
-    columns = ", ".join([quoted.format_column(table.c[name]) for name in names])
-    return f"COPY {quoted.format_table(table)} ({columns}) FROM STDIN"
-
-
-@lru_cache(maxsize=1024)
-def _compiled_insert(dialect: Dialect, table: Table, names: tuple[str, ...]) -> _Compiled:
-    return _compiled(insert(table).compile(dialect=dialect, column_keys=names))
-
-
-@lru_cache(maxsize=1024)
-def _compiled_missing(dialect: Dialect, table: Table, names: tuple[str, ...]) -> _Compiled:
-    statement = sqlite.insert(table) if dialect.name == "sqlite" else postgresql.insert(table)
-    return _compiled(statement.on_conflict_do_nothing().compile(dialect=dialect, column_keys=names))
-
-
-@lru_cache(maxsize=1024)
-def _compiled_update(dialect: Dialect, table: Table, columns: tuple[str, ...]) -> _Compiled:
-    statement = update(table).values({name: bindparam(f"b_{name}") for name in columns})
-    for key in table.primary_key:
-        statement = statement.where(key == bindparam(f"b_{key.name}"))
-    return _compiled(statement.compile(dialect=dialect))
-
-
-def _compiled(statement: Compiled) -> _Compiled:
-    marks = statement.positiontup if isinstance(statement, SQLCompiler) and statement.positional else None
-    if marks is None:
-        return _Compiled(str(statement), None)
-    if len(marks) == 1:
-        (name,) = marks
-        return _Compiled(str(statement), lambda row: (row[name],))
-    return _Compiled(str(statement), itemgetter(*marks))

@@ -13,6 +13,10 @@ from hypothesis import strategies as st
 
 from domain.allocation import (
     PartFreight,
+    _spread_freight,
+    _spread_tax,
+    _stack,
+    _stated_shares,
     allocate,
     freight_of_partial_amount,
     largest_remainder,
@@ -224,7 +228,7 @@ def test_refuses_negative_money_with_its_path() -> None:
 
 
 @st.composite
-def orders(draw: st.DrawFn) -> Order:
+def told(draw: st.DrawFn) -> Order:
     """Any order whose own totals agree, in currencies with 0, 2 and 3 decimals, written and read as a source would."""
     currency = draw(st.sampled_from(["JPY", "KRW", "CNY", "USD", "EUR", "GBP", "KWD", "BHD"]))
     weighed, taxed, shared = draw(st.booleans()), draw(st.booleans()), draw(st.booleans())
@@ -251,7 +255,11 @@ def orders(draw: st.DrawFn) -> Order:
     names = st.lists(st.sampled_from([line.external_id for line in lines]), max_size=3).map(tuple)
     stack = st.lists(st.builds(Discount, source=source, amount=st.integers(0, 10**6), lines=names), max_size=4)
     more = {"freight": freight, "tax": tax, "discount": discount}
-    return allocate(build_order(*lines, **more, currency=currency, discounts=tuple(draw(stack))))
+    return build_order(*lines, **more, currency=currency, discounts=tuple(draw(stack)))
+
+
+def orders() -> st.SearchStrategy[Order]:
+    return told().map(allocate)
 
 
 @given(orders())
@@ -262,6 +270,25 @@ def test_allocation_conserves_every_total(order: Order) -> None:
         assert line.paid == line.amount - line.discount + line.freight + line.tax >= 0
         assert min(line.discount, line.freight, line.tax) >= 0
     assert EXPONENTS[order.currency] in {0, 2, 3}
+
+
+@given(told())
+def test_what_is_quick_is_what_is_spread(order: Order) -> None:
+    lines, amounts = order.lines, order.amounts
+    discounts = _stated_shares(order) or [sum(column) for column in zip(*_stack(order), strict=True)]
+    left = [line.amount - discount for line, discount in zip(lines, discounts, strict=True)]
+    basis = left if any(left) else [line.amount for line in lines]
+    freights = _spread_freight(amounts.freight, lines, basis)
+    taxes = _spread_tax(amounts.tax, lines, basis, freights)
+    fees = [freight + tax for freight, tax in zip(freights, taxes, strict=True)]
+    excess = largest_remainder(amounts.discount - sum(discounts), fees)
+    borne = [discount + more for discount, more in zip(discounts, excess, strict=True)]
+    allocated = allocate(order)
+    assert (column(allocated, "discount"), column(allocated, "freight"), column(allocated, "tax")) == (
+        borne,
+        list(freights),
+        list(taxes),
+    )
 
 
 @given(orders())

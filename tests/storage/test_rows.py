@@ -7,7 +7,7 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from storage import tables as t
-from storage.rows import Row, insert_rows, rows_of
+from storage.rows import Row, insert_missing, insert_rows, insert_tuples, rows_of, update_rows
 
 from .conftest import NOW, Store
 
@@ -94,3 +94,52 @@ def test_an_error_shows_no_values(pg_store: Store) -> None:
     assert caught.value.params is None
     assert caught.value.hide_parameters
     assert getattr(caught.value.orig, "sqlstate", "") == "23505"
+
+
+@pytest.mark.parametrize("count", [1, 2, 16, 17, 700])
+def test_changed_rows_are_changed_as_they_were_given_and_no_others(store: Store, count: int) -> None:
+    rows = exceptions_of(store, count + 5)
+    with store.write() as tx:
+        insert_rows(tx, t.exceptions, rows)
+    columns = ("state", "detail", "snoozed_until", "order_id", "resolution")
+    fresh: list[Row] = [
+        {"state": "snoozed", "detail": b"\\x00'" * (place % 2), "order_id": None, "assignee": "not asked for"}
+        | {"snoozed_until": NOW + place if place % 3 else None, "resolution": TEXTS[-1 - place % len(TEXTS)]}
+        | {"id": row["id"]}
+        for place, row in enumerate(rows[:count])
+    ]
+    with store.write() as tx:
+        update_rows(tx, t.exceptions, fresh, columns)
+    told = [row | {name: new[name] for name in columns} for row, new in zip(rows, fresh, strict=False)]
+    assert stored(store) == [*told, *rows[count:]]
+
+
+def test_truth_is_changed_as_truth(store: Store) -> None:
+    blank: Row = {"on_hand": 1, "reserved": 0, "buffer": 0, "source_time": 0, "moved_at": 0, "updated_at": 0}
+    rows: list[Row] = [blank | {"warehouse_id": 5, "sku": f"S{n}", "backorder": bool(n % 2)} for n in range(40)]
+    with store.write() as tx:
+        insert_rows(tx, t.stock, rows)
+        update_rows(tx, t.stock, [row | {"backorder": not row["backorder"]} for row in rows], ("backorder",))
+    with store.engine.connect() as tx:
+        told = {row["sku"]: row["backorder"] for row in rows_of(tx, select(t.stock))}
+    assert told == {f"S{n}": not n % 2 for n in range(40)}
+
+
+@pytest.mark.parametrize("count", COUNTS)
+def test_only_missing_rows_are_counted(store: Store, count: int) -> None:
+    rows = exceptions_of(store, count)
+    with store.write() as tx:
+        assert insert_missing(tx, t.exceptions, rows[::2]) == len(rows[::2])
+        assert insert_missing(tx, t.exceptions, rows) == len(rows[1::2])
+    assert stored(store) == rows
+
+
+@pytest.mark.parametrize("count", COUNTS)
+def test_tuples_are_rows_in_the_order_of_the_table(store: Store, count: int) -> None:
+    rows = exceptions_of(store, count)
+    names = tuple(column.name for column in t.exceptions.c)
+    with store.write() as tx:
+        insert_tuples(tx, t.exceptions, names, [tuple(row[name] for name in names) for row in rows])
+    assert stored(store) == rows
+    with pytest.raises(ValueError, match="order of the table"), store.write() as tx:
+        insert_tuples(tx, t.exceptions, names[::-1], [tuple(rows[0][name] for name in names[::-1])])
