@@ -145,6 +145,7 @@ def store_documents(hub: Hub, account_id: int, documents: Sequence[Document], cu
             external_id=_name(document),
             body=document.body,
             version=document.version,
+            says=document.says,
         )
         for document in documents
     ]

@@ -102,6 +102,7 @@ def _shown(outcomes: Sequence[Outcome]) -> Iterator[Arrival]:
                 external_id=told.external_id,
                 body=told.body,
                 version=told.version,
+                says=told.says,
             )
 
 
