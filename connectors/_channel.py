@@ -56,12 +56,15 @@ class Session:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
     """One document as the source sent it. `kind` says what it is about, `body` are its exact bytes, `version` sorts the
-    source's versions of one `external_id` as text ("" when the source has none)."""
+    source's versions of one `external_id` as text ("" when the source has none). `says` is the part of the body that tells
+    something, where a source adds what differs with every answer (b"": all of it): a document that says the same as the one
+    before is not stored again."""
 
     kind: Literal["order", "after_sale", "cancel", "shipment", "stock"]
     external_id: str
     body: bytes
     version: str = ""
+    says: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from domain.errors import HubError, RefusedError, RetryableError, UnknownOutcome
 from wire.strict_json import parse_value
 
 from ._channel import Confirmation, Confirmed, Document, Session
-from ._top import Answer, send_top, send_top_many
+from ._top import Answer, send_top, send_top_many, without_request_id
 
 DETAIL = "taobao.trade.fullinfo.get"
 _SHIP = "taobao.logistics.offline.send"
@@ -44,6 +44,11 @@ def inner_of(value: Any, root: str) -> Mapping[str, Any]:
     if not isinstance(reply, Mapping):
         raise RetryableError("unexpected_reply", f"no {root}")
     return reply
+
+
+def trade_document(tid: str, body: bytes, version: str) -> Document:
+    """An answer of trade.fullinfo.get as a document: read twice between two changes, it says the same both times."""
+    return Document(kind="order", external_id=tid, body=body, version=version, says=without_request_id(body))
 
 
 def read_in_full(session: Session, tid: str, *, keep_refusals: bool) -> bytes:
@@ -180,7 +185,7 @@ def _proof(parcel: Confirmation, body: bytes, value: Any) -> Document:
         raise UnknownOutcomeError("unproven", f"sent, but reading back failed: {error.code}") from error
     if not shown:
         raise UnknownOutcomeError("not_shown", "the platform said success and does not show the waybill")
-    return Document(kind="order", external_id=parcel.order_id, body=body, version=text_of(trade, "modified"))
+    return trade_document(parcel.order_id, body, text_of(trade, "modified"))
 
 
 def _send(session: Session, parcel: Confirmation, call: Mapping[str, str]) -> str:

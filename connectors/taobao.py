@@ -23,7 +23,18 @@ from wire.strict_json import parse_value, split_records
 
 from ._channel import Capabilities, Channel, Document, Page, Session, Settings, Since
 from ._taobao_order import MAPPING, ZONE, read_refund
-from ._taobao_trade import ASKED, DETAIL, call_many, confirm, confirm_many, find, inner_of, read_in_full, text_of
+from ._taobao_trade import (
+    ASKED,
+    DETAIL,
+    call_many,
+    confirm,
+    confirm_many,
+    find,
+    inner_of,
+    read_in_full,
+    text_of,
+    trade_document,
+)
 from ._top import send_top, stamp, takes_many
 
 MOST_PAGES = 400  # of one window; more means the window is far too wide for TOP's list
@@ -281,7 +292,7 @@ def _as_document(tid: str, body: bytes, value: Any, listed: str) -> Document:
         version = str(value.get("trade_fullinfo_get_response", {}).get("trade", {}).get("modified") or listed)
     except AttributeError:
         version = listed
-    return Document(kind="order", external_id=tid, body=body, version=version)
+    return trade_document(tid, body, version)
 
 
 def fetch(session: Session, ids: Sequence[str]) -> tuple[Document, ...]:

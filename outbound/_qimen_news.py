@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -72,16 +73,25 @@ def read_news(body: bytes) -> tuple[ShippingNews, ...]:
 def cut_news(body: bytes) -> list[tuple[bytes, tuple[ShippingNews, ...]]]:
     """A batch confirm as one document for each order, in its exact bytes, with its events; any other message as it is. Errors as
     `read_news`."""
-    whole = read_news(body)
-    cut = _ORDER.findall(body) if len(whole) > 1 else []
-    if len(cut) == len(whole):
-        try:
-            pieces = [(piece, read_news(piece)) for piece in cut]
-        except MappingError:
-            pieces = []  # what looked like an order was something else
-        if tuple(news for _, each in pieces for news in each) == whole:
-            return pieces
-    return [(body, whole)]
+    root = parse(body)
+    orders = children(root, "orders", "order") if root.find("deliveryOrder") is None else []
+    cut = _ORDER.findall(body) if len(orders) > 1 else []
+    # Without comments, CDATA and instructions the tags that are found are the elements that were read.
+    if len(cut) == len(orders) > 1 and b"<!" not in body and body.count(b"<?") <= 1:
+        with suppress(MappingError):  # then what looked like an order was something else
+            pieces = [(piece, parse(piece)) for piece in cut]
+            if [_name(order) for _, order in pieces] == [_name(order) for order in orders]:
+                return [(piece, (_confirm(order),)) for piece, order in pieces]
+    return [(body, read_news(body))]
+
+
+def _name(order: Element) -> tuple[str, str, int]:
+    """What tells one order of a message from the next."""
+    return (
+        _text(order, "deliveryOrder/deliveryOrderCode"),
+        _text(order, "deliveryOrder/outBizCode"),
+        len(list(order.iter())),
+    )
 
 
 def _text(element: Element, path: str) -> str:

@@ -8,6 +8,7 @@ because a dollar read as a yuan is worse than none); cash on delivery in another
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -27,6 +28,8 @@ STOCK_CHUNK = 50
 
 # Where an order comes from, in Qimen's list; what the list does not name is OTHERS. A Tmall shop says so in its settings.
 PLATFORMS: Mapping[str, str] = {"taobao": "TB"}
+# What strptime takes forty times as long for; everything else it may read (one digit, a leading sign) is still its own.
+_STAMP = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}")
 _DECLARATION = b'<?xml version="1.0" encoding="utf-8"?>'
 
 
@@ -78,8 +81,10 @@ def stamp(moment: datetime) -> str:
 def read_stamp(text: str, path: str = "timestamp") -> datetime:
     """A Qimen time as aware UTC. Raises MappingError `time`."""
     try:
+        if _STAMP.fullmatch(text):
+            return datetime.fromisoformat(f"{text}+08:00").astimezone(UTC)
         return datetime.strptime(f"{text}+0800", "%Y-%m-%d %H:%M:%S%z").astimezone(UTC)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise MappingError("time", f"not a date and time: {text[:40]!r}", path=path) from None
 
 

@@ -12,16 +12,20 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from sqlalchemy import Connection
+
 from domain.errors import HubError
+from storage import tables as t
 from storage.fulfilments import mark_pushing
 from storage.outbox import claim_outbox, next_due
+from storage.rows import Row
 from storage.times import span
 from wire.permit import permitted
 
 from .bootstrap import Hub
 from .clock import counted
 from .directory import read_directory
-from .dossier import load_dossiers
+from .dossier import Dossier, Extract, load_dossiers
 from .merging import gather
 from .sending import Job, Outcome, again, orders_of, parts_of, send
 from .sessions import channel_session, warehouse_session
@@ -35,6 +39,11 @@ _TOGETHER = 4  # at most so many times as many jobs, as far as they go out toget
 # While the database is away a stopping process tries to settle again, so many times, so many seconds apart.
 _LANDINGS = 20
 _LANDING_PAUSE = 0.5
+
+_NEEDED = {
+    "push": Extract(frozenset({t.order_lines, t.fulfilments, t.fulfilment_lines}), opened=True),
+    "confirm": Extract(frozenset({t.order_lines, t.packages, t.package_lines, t.outbox})),
+}
 
 Settle = Callable[[Hub, Sequence[Outcome]], None]
 
@@ -177,11 +186,25 @@ def claim(hub: Hub, limit: int, skip: Sequence[int] = (), *, only: int | None = 
     if not rows:
         return []
     with hub.read() as tx:
-        dossiers = load_dossiers(tx, hub.vault, {order for row in rows for order in orders_of(row)}, lock=False)
+        dossiers = _load_sent(hub, tx, rows)
     return [
         Job(row, dossiers[row["order_id"]], directory, now, mono, {order: dossiers[order] for order in orders_of(row)})
         for row in rows
     ]
+
+
+def _load_sent(hub: Hub, tx: Connection, rows: Sequence[Row]) -> dict[int, Dossier]:
+    """The orders of claimed rows, as far as they are needed to say what is said about them."""
+    wanted: dict[int, Extract | None] = {}
+    for row in rows:
+        part = None if "group" in row else _NEEDED.get(row["kind"])
+        for order in orders_of(row):
+            wanted[order] = part if wanted.get(order, part) is part else None
+    loaded: dict[int, Dossier] = {}
+    for part in (*_NEEDED.values(), None):
+        ids = [order for order, needed in wanted.items() if needed is part]
+        loaded |= load_dossiers(tx, hub.vault, ids, lock=False, part=part)
+    return loaded
 
 
 def build_calls(hub: Hub, jobs: Sequence[Job]) -> list[list[Job]]:

@@ -6,7 +6,7 @@ orders, their outbox rows, stock; each sorted."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from operator import itemgetter
@@ -92,39 +92,61 @@ class Dossier:
         return max(rows, key=lambda row: int(row["id"])) if rows else None
 
 
-def load_dossiers(tx: Connection, vault: Vault, order_ids: Iterable[int], *, lock: bool = True) -> dict[int, Dossier]:
-    """Load everything stored about these orders; with `lock` nobody else changes them until the transaction ends, and what was
-    archived of them is brought back."""
+@dataclass(frozen=True, slots=True)
+class Extract:
+    """What of an order is loaded for those who neither look at nor change anything else: these tables, and the private part if
+    it is `opened`. The rest of the dossier is empty, and is left as it is stored."""
+
+    tables: frozenset[Table]
+    opened: bool = False
+
+
+def load_dossiers(
+    tx: Connection, vault: Vault, order_ids: Iterable[int], *, lock: bool = True, part: Extract | None = None
+) -> dict[int, Dossier]:
+    """Load everything stored about these orders, or a `part` of it; with `lock` nobody else changes them until the transaction
+    ends, and what was archived of them is brought back."""
     ids = sorted(set(order_ids))
     if not ids:
         return {}
+    opened = part is None or part.opened
     found = {
-        int(row["id"]): Dossier(order=row, private=vault.open_json(PRIVATE, row["id"], row["private"]))
+        int(row["id"]): Dossier(
+            order=row, private=vault.open_json(PRIVATE, row["id"], row["private"]) if opened else {}
+        )
         for row in load_rows(tx, t.orders, t.orders.c.id, ids, lock=lock)
     }
-    rows_of = partial(_rows, tx, _packed(tx, vault, found, lock=lock))
+    packed = _packed(tx, vault, found, lock=lock)
+    wanted = _ALL if part is None else part.tables
+    _fill(found, ids, partial(_rows, tx, packed, wanted), lock=lock)
+    return found
+
+
+_ALL: frozenset[Table] = frozenset(_MUTABLE) | {t.package_lines}
+
+
+def _fill(found: dict[int, Dossier], ids: Sequence[int], rows_of: Callable[..., Iterator[Row]], *, lock: bool) -> None:
     for row in rows_of(t.outbox, "order_id", ids, lock=lock):
         found[row["order_id"]].outbox[row["id"]] = row
     for row in rows_of(t.order_lines, "order_id", ids):
         found[row["order_id"]].lines[row["line"]] = row
     owner: dict[int, Dossier] = {}
-    for row in load_rows(tx, t.fulfilments, t.fulfilments.c.order_id, ids):
+    for row in rows_of(t.fulfilments, "order_id", ids):
         owner[row["id"]] = found[row["order_id"]]
         found[row["order_id"]].fulfilments[row["id"]] = row
     for row in rows_of(t.fulfilment_lines, "fulfilment_id", owner):
         owner[row["fulfilment_id"]].fulfilment_lines[row["fulfilment_id"], row["line"], row["sku"]] = row
     parcels: dict[int, Dossier] = {}
-    for row in load_rows(tx, t.packages, t.packages.c.order_id, ids):
+    for row in rows_of(t.packages, "order_id", ids):
         parcels[row["id"]] = found[row["order_id"]]
         found[row["order_id"]].packages[row["id"]] = row
     for row in rows_of(t.package_lines, "package_id", parcels):
         parcels[row["package_id"]].package_lines[row["package_id"], row["line"], row["sku"]] = row
-    for row in load_rows(tx, t.exceptions, t.exceptions.c.order_id, ids):
+    for row in rows_of(t.exceptions, "order_id", ids):
         if row["state"] != "resolved":
             found[row["order_id"]].exceptions[row["id"]] = row
-    for row in load_rows(tx, t.after_sales, t.after_sales.c.order_id, ids):
+    for row in rows_of(t.after_sales, "order_id", ids):
         found[row["order_id"]].after_sales[row["external_id"]] = row
-    return found
 
 
 def _packed(tx: Connection, vault: Vault, order_ids: Iterable[int], *, lock: bool) -> dict[Table, list[Row]]:
@@ -142,12 +164,15 @@ def _packed(tx: Connection, vault: Vault, order_ids: Iterable[int], *, lock: boo
 def _rows(
     tx: Connection,
     packed: Mapping[Table, list[Row]],
+    wanted: frozenset[Table],
     table: Table,
     column: str,
     values: Iterable[int],
     *,
     lock: bool = False,
 ) -> Iterator[Row]:
+    if table not in wanted:
+        return
     yield from load_rows(tx, table, table.c[column], values, lock=lock)
     yield from packed.get(table, ())
 
@@ -196,6 +221,7 @@ def write_dossiers(tx: Connection, vault: Vault, dossiers: Sequence[tuple[Dossie
     """Write what changed, with a few bulk statements. Stock moves are the caller's."""
     inserts: dict[Table, list[Row]] = {table: [] for table in _WRITE_ORDER}
     updates: dict[Table, list[Row]] = {table: [] for table in _WRITE_ORDER}
+    columns: dict[Table, set[str]] = {table: set() for table in _WRITE_ORDER}
     events: list[tuple[Any, ...]] = []
     for dossier, _ in dossiers:
         if dossier.log:
@@ -210,7 +236,7 @@ def write_dossiers(tx: Connection, vault: Vault, dossiers: Sequence[tuple[Dossie
                 if rows:
                     inserts[table] += rows.values()
         else:
-            _compare(dossier, before, inserts, updates)
+            _compare(dossier, before, inserts, updates, columns)
         inserts[t.decisions] += dossier.decisions
         inserts[t.after_sale_lines] += dossier.after_sale_lines
     # One after the other: with other work in between, sealing one takes three times as long.
@@ -218,17 +244,23 @@ def write_dossiers(tx: Connection, vault: Vault, dossiers: Sequence[tuple[Dossie
         row["record"] = vault.seal_json(RECORD, row["id"], row["record"])
     for table in _WRITE_ORDER:
         insert_rows(tx, table, inserts[table])
-        if updates[table]:
-            update_rows(tx, table, updates[table], _MUTABLE[table])
+        if columns[table]:
+            # Writing what is there already would write every index of it anew.
+            update_rows(tx, table, updates[table], tuple(name for name in _MUTABLE[table] if name in columns[table]))
     insert_tuples(tx, t.events, _EVENT, events)
 
 
 def _compare(
-    dossier: Dossier, before: Snapshot, inserts: dict[Table, list[Row]], updates: dict[Table, list[Row]]
+    dossier: Dossier,
+    before: Snapshot,
+    inserts: dict[Table, list[Row]],
+    updates: dict[Table, list[Row]],
+    columns: dict[Table, set[str]],
 ) -> None:
-    """What of a stored order is new, and what is another than it was."""
+    """What of a stored order is new, and what is another than it was, in which `columns`."""
     if dossier.order != before.order:
         updates[t.orders].append(dossier.order)
+        _note_changed(columns[t.orders], dossier.order, before.order, _MUTABLE[t.orders])
     for table, rows in _keyed(dossier):
         kept = before.rows[table]
         for key, row in rows.items():
@@ -237,6 +269,11 @@ def _compare(
                 inserts[table].append(row)
             elif row != old:
                 updates[table].append(row)
+                _note_changed(columns[table], row, old, _MUTABLE[table])
+
+
+def _note_changed(changed: set[str], row: Row, old: Row, names: Iterable[str]) -> None:
+    changed.update([name for name in names if name not in changed and row[name] != old[name]])
 
 
 _WRITE_ORDER: tuple[Table, ...] = (

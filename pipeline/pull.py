@@ -19,7 +19,7 @@ from sqlalchemy import Connection, exc
 from connectors._channel import Document, Session, Since
 from domain.errors import ConfigError, HubError, RefusedError, RetryableError
 from normalizer.mapping import MAX_ID_LENGTH
-from storage.cursors import claim_cursors, keep_cursor, save_cursor
+from storage.cursors import any_due, claim_cursors, keep_cursor, save_cursor
 from storage.directory import set_account_state
 from storage.exceptions import put_exceptions, resolve_code
 from storage.hints import delete_hints, list_due_hints, postpone_hints
@@ -96,7 +96,7 @@ class Puller:
         self.flying -= finished
         new = sum(future.result() for future in finished if future.exception() is None)
         room = self.hub.settings.senders - len(self.flying)
-        if room <= 0:
+        if room <= 0 or not self._is_due():
             return new
         (token,) = self.hub.ids.take(1)
         with self.hub.write() as tx:
@@ -105,6 +105,11 @@ class Puller:
         for row in rows:
             self.flying.add(self.pool.submit(pull_stream, self.hub, directory.accounts[row["account_id"]], row))
         return new + len(rows)
+
+    def _is_due(self) -> bool:
+        """A look takes no turn at writing, which whoever has something to write waits for."""
+        with self.hub.read() as tx:
+            return any_due(tx, now=self.hub.now())
 
     def wait(self, seconds: float) -> None:
         """Wait until a stream has been read, or so long."""
@@ -145,6 +150,7 @@ def store_documents(hub: Hub, account_id: int, documents: Sequence[Document], cu
             external_id=_name(document),
             body=document.body,
             version=document.version,
+            says=document.says,
         )
         for document in documents
     ]

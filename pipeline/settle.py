@@ -10,6 +10,7 @@ from datetime import timedelta
 from domain.errors import ConfigError, HubError, RetryableError
 from domain.merging import Group
 from domain.states import FULFILMENT, may_move
+from storage import tables as t
 from storage.directory import set_account_state, set_warehouse_state
 from storage.exceptions import put_exceptions
 from storage.inbox import Arrival, put_arrivals
@@ -21,7 +22,7 @@ from wire.retry import next_attempt_at
 
 from .bootstrap import Hub
 from .cancel import cancel_answered
-from .dossier import Dossier
+from .dossier import Dossier, Extract
 from .exceptional import raise_exception
 from .lanes import absorb_jobs
 from .plan import refresh_status, release_units, set_state
@@ -55,13 +56,32 @@ _RANK = span(timedelta(seconds=1))
 _PAUSED = span(timedelta(minutes=20))
 
 
+# What a push or a confirmation that went well looks at and changes.
+_PUSHED = Extract(frozenset({t.outbox, t.fulfilments}))
+_TOLD = Extract(frozenset({t.outbox, t.fulfilments, t.order_lines, t.packages, t.package_lines}))
+
+
 def settle(hub: Hub, outcomes: Sequence[Outcome]) -> None:
     """Write how sendings ended. An outcome whose claim was taken over meanwhile changes nothing."""
-    if not outcomes:
-        return
+    others = {order for outcome in outcomes if not _went_well(outcome) for order in orders_of(outcome.row)}
+    plain = [outcome for outcome in outcomes if outcome.row["order_id"] not in others]
+    rest = [outcome for outcome in outcomes if outcome.row["order_id"] in others]
+    if plain:
+        told = any(outcome.row["kind"] == "confirm" for outcome in plain)
+        _settle_together(hub, plain, _TOLD if told else _PUSHED)
+    if rest:
+        _settle_together(hub, rest, None)
+
+
+def _went_well(outcome: Outcome) -> bool:
+    return outcome.end == "done" and outcome.row["kind"] in {"push", "confirm"} and "group" not in outcome.row
+
+
+def _settle_together(hub: Hub, outcomes: Sequence[Outcome], part: Extract | None) -> None:
+    """One transaction. `part`: all of them went well, and this is all they need of their orders."""
     with hub.write() as tx:
         ws = open_workspace(hub, tx, hub.clock())
-        load_orders(ws, {order for outcome in outcomes for order in orders_of(outcome.row)})
+        load_orders(ws, {order for outcome in outcomes for order in orders_of(outcome.row)}, part)
         # A push that did not happen may end a fulfilment that was called back, and then its order is decided anew.
         again = [o for o in outcomes if o.row["kind"] == "cancel" or (o.row["kind"] == "push" and o.end != "done")]
         replanned = {order for o in again for order in orders_of(o.row)}
@@ -72,7 +92,8 @@ def settle(hub: Hub, outcomes: Sequence[Outcome]) -> None:
         if replanned:
             count_stored_history(ws)
         for outcome in outcomes:
-            dossier = ws.dossier(outcome.row["order_id"])
+            # Changed in place: one that fails fails all of them.
+            dossier = ws.dossiers[outcome.row["order_id"]]
             row = dossier.outbox[outcome.row["id"]]
             if row["state"] != "sending" or row["token"] != outcome.row["token"]:
                 continue
@@ -102,6 +123,7 @@ def _shown(outcomes: Sequence[Outcome]) -> Iterator[Arrival]:
                 external_id=told.external_id,
                 body=told.body,
                 version=told.version,
+                says=told.says,
             )
 
 

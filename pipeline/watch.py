@@ -9,10 +9,10 @@ from functools import partial
 
 from domain.errors import HubError, RefusedError
 from outbound._warehouse import StockLevel
-from storage.fulfilments import claim_news_due
+from storage.fulfilments import any_news_due, claim_news_due
 from storage.inbox import Arrival, put_arrivals
 from storage.rows import Row
-from storage.stock import claim_stock_due, list_stock_skus, lock_warehouse_stock, save_stock_levels
+from storage.stock import any_stock_due, claim_stock_due, list_stock_skus, lock_warehouse_stock, save_stock_levels
 from storage.times import micros
 
 from .bootstrap import Hub, outside
@@ -34,6 +34,9 @@ def watch_news(hub: Hub, *, pool: ThreadPoolExecutor, warehouse_id: int | None =
     said yes and now knows nothing of it is told to a person. Returns documents stored."""
     now = hub.now()
     again = now + round(hub.settings.news_seconds * 1_000_000)
+    with hub.read() as tx:  # a look takes no turn at writing
+        if not any_news_due(tx, now=now):
+            return 0
     with hub.write() as tx:
         directory = read_directory(hub, tx)
         rows = claim_news_due(tx, now=now, again=again, limit=_BATCH, warehouse_id=warehouse_id)
@@ -108,6 +111,9 @@ def watch_stock(hub: Hub, *, pool: ThreadPoolExecutor, warehouse_id: int | None 
     """Read stock levels of warehouses that are due (or of one, if it is due); returns how many rows were brought up to date."""
     now = hub.now()
     again = now + round(hub.settings.stock_seconds * 1_000_000)
+    with hub.read() as tx:
+        if not any_stock_due(tx, now=now):
+            return 0
     with hub.write() as tx:
         directory = read_directory(hub, tx)
         ids = claim_stock_due(tx, now=now, again=again, warehouse_id=warehouse_id)

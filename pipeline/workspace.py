@@ -31,7 +31,7 @@ from storage.times import micros, span
 from .bootstrap import Hub
 from .contexts import write_contexts
 from .directory import Account, Directory, read_directory
-from .dossier import DETAIL, Dossier, Snapshot, load_dossiers, restore, snapshot, write_dossiers
+from .dossier import DETAIL, Dossier, Extract, Snapshot, load_dossiers, restore, snapshot, write_dossiers
 from .lanes import dispatch_jobs
 from .limits import Limits, day_of, load_limits, write_limits
 
@@ -226,10 +226,10 @@ def open_workspace(hub: Hub, tx: Connection, at: datetime) -> Workspace:
     return Workspace(hub=hub, tx=tx, at=at, directory=read_directory(hub, tx))
 
 
-def load_orders(ws: Workspace, order_ids: Iterable[int]) -> None:
-    """Lock and load these orders."""
+def load_orders(ws: Workspace, order_ids: Iterable[int], part: Extract | None = None) -> None:
+    """Lock and load these orders, or a `part` of each."""
     wanted = set(order_ids) - ws.dossiers.keys()
-    for order_id, dossier in load_dossiers(ws.tx, ws.hub.vault, wanted).items():
+    for order_id, dossier in load_dossiers(ws.tx, ws.hub.vault, wanted, part=part).items():
         ws.dossiers[order_id] = dossier
         ws.before[order_id] = snapshot(dossier)
         ws.by_external[dossier.order["account_id"], dossier.order["external_id"]] = order_id

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
+
 from .clock import SERVERS
 from .faults import FAULTS, NEWS, PROFILES, read_order
 from .http11 import Reply, Request
@@ -231,4 +233,4 @@ ROUTES: dict[tuple[str, str], Callable[[Control, Json], Json]] = {
 
 def reply(value: Json, status: int = 200) -> Reply:
     """A JSON reply."""
-    return Reply(json.dumps(value, ensure_ascii=False).encode(), status)
+    return Reply(orjson.dumps(value), status)

@@ -61,6 +61,17 @@ def claim_cursors(
     return rows
 
 
+def any_due(tx: Connection, *, now: int) -> bool:
+    """Whether `claim_cursors` may find a stream."""
+    query = (
+        select(cursors.c.account_id)
+        .join(accounts, accounts.c.id == cursors.c.account_id)
+        .where(accounts.c.enabled, accounts.c.state == "active", cursors.c.lease_until <= now, cursors.c.due_at <= now)
+        .limit(1)
+    )
+    return tx.execute(query).first() is not None
+
+
 def save_cursor(tx: Connection, row: Row) -> bool:
     """Write a cursor that is still ours; False (and nothing written) when another reader has taken it over."""
     values = {name: row[name] for name in ("watermark", "window_start", "window_end", "page", "due_at", "lease_until")}

@@ -36,6 +36,12 @@ def mark_pushing(tx: Connection, ids: Sequence[int], *, now: int) -> None:
         tx.execute(update(f).where(f.c.id.in_(chunk), f.c.state == "ready").values(state="pushing", updated_at=now))
 
 
+def any_news_due(tx: Connection, *, now: int) -> bool:
+    """Whether `claim_news_due` may find a fulfilment."""
+    query = select(fulfilments.c.id).where(fulfilments.c.news_due_at <= now).limit(1)
+    return tx.execute(query).first() is not None
+
+
 def claim_news_due(tx: Connection, *, now: int, again: int, limit: int, warehouse_id: int | None = None) -> list[Row]:
     """Fulfilments (of one warehouse, when it is named) that have been quiet for too long, the longest first; they are due
     next at `again` (times in µs). Rows of id, order_id, code (as the warehouse knows it), warehouse_id, warehouse_ref."""

@@ -1,6 +1,6 @@
 """The inbox: what sources sent, byte for byte, sealed; one row per version of a document.
 
-A document identical to the latest stored version of its id is dropped; an older version that comes back is a new
+A document that says the same as the latest stored version of its id is dropped; an older version that comes back is a new
 version. That two identical deliveries at the same instant make one row is the unique index on
 (source, kind, external id, seq), not the look-up before it."""
 
@@ -38,7 +38,8 @@ _MILLISECOND = 1 << 22  # of an id
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrival:
-    """A document to store: who sent it (`account` or `warehouse` and its id), what it is about, its exact bytes."""
+    """A document to store: who sent it (`account` or `warehouse` and its id), what it is about, its exact bytes; `says`, when
+    given, are those that tell something."""
 
     source_kind: str
     source_id: int
@@ -46,6 +47,7 @@ class Arrival:
     external_id: str
     body: bytes
     version: str = ""
+    says: bytes = b""
 
     @property
     def key(self) -> tuple[str, int, str, str]:
@@ -73,7 +75,7 @@ def put_new(
         owners: dict[int, tuple[int, Row]] = {}
         later: list[tuple[int, Arrival]] = []
         for index, arrival in left:
-            digest = body_hash(arrival.body)
+            digest = body_hash(arrival.says or arrival.body)
             seq, last = latest.get(arrival.key, (0, b""))
             if digest == last:
                 continue

@@ -79,6 +79,13 @@ def list_stock_skus(tx: Connection, warehouse_id: int) -> list[str]:
     )
 
 
+def any_stock_due(tx: Connection, *, now: int) -> bool:
+    """Whether `claim_stock_due` may find a warehouse."""
+    w = warehouses
+    due = select(w.c.id).where(w.c.enabled, w.c.state == "active", w.c.stock_due_at <= now)
+    return tx.execute(due.limit(1)).first() is not None
+
+
 def claim_stock_due(tx: Connection, *, now: int, again: int, warehouse_id: int | None = None) -> list[int]:
     """Ids of warehouses (or of the one that is named) whose levels are to be read now; their next reading is at `again` (times
     in µs)."""

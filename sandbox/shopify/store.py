@@ -6,10 +6,11 @@ call, not idempotent (only the remaining quantities limit it), failures come as 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
+
+import orjson
 
 from sandbox.catalog import Sku
 from sandbox.clock import Clock, iso_ms, utc_stamp
@@ -276,7 +277,7 @@ def _iso(epoch: float | None) -> str | None:
 
 def dump(value: object) -> bytes:
     """Compact JSON in UTF-8."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    return orjson.dumps(value)
 
 
 def node(order: Order) -> Doc:

@@ -4,11 +4,12 @@ facts/china/taobao.md §1-§4, §8, §10 (2026-11-21)."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
+
+import orjson
 
 from sandbox.clock import Clock, cn_stamp, read_cn_stamp
 from sandbox.faults import Injector, answer
@@ -183,7 +184,9 @@ class Gateway:
         part = entries[(page - 1) * size : page * size]
         rows = b",".join(self.trade_row(entry, params["fields"]) for entry in part)
         self.touch_some(part)
-        more = f'"has_next":{json.dumps(page * size < len(entries))}' if has_next else f'"total_results":{len(entries)}'
+        more = (
+            f'"has_next":{str(page * size < len(entries)).lower()}' if has_next else f'"total_results":{len(entries)}'
+        )
         return more.encode() + (b',"trades":{"trade":[' + rows + b"]}" if part else b"")
 
     def status_at(self, entry: tuple[int, int]) -> str:
@@ -268,7 +271,7 @@ METHODS: dict[str, Callable[[Gateway, Params], bytes]] = {
 
 def dump(value: Any) -> bytes:
     """Compact JSON in UTF-8."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    return orjson.dumps(value)
 
 
 def form_of(text: bytes) -> Params:

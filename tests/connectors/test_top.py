@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from connectors._top import judge, meaning, signed_form
+from connectors._top import judge, meaning, signed_form, without_request_id
 from domain.errors import ConfigError, HubError, RefusedError, RetryableError, UnknownOutcomeError
 from wire.strict_json import dump
 
@@ -70,3 +70,17 @@ def test_signs_only_what_it_sends() -> None:
 
 def test_settings_keep_their_secrets() -> None:
     assert "s3cret" not in repr(settings()) and "6100" not in repr(settings())
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b'{"r":{"trade":{"tid":1},"request_id":"16b0"}}', b'{"r":{"trade":{"tid":1}}}'),
+        (b'{"r":{"trade":{"tid":1},"request_id":"x-9_a.b"}}\n', b'{"r":{"trade":{"tid":1}}}'),
+        (b'{"r":{"request_id":"16b0","trade":{"tid":1}}}', None),
+        (b'{"r":{"trade":{"tid":1,"request_id":"16b0"}},"more":1}', None),
+        (rb'{"r":{"memo":",\"request_id\":\"16b0\"}}', None),
+    ],
+)
+def test_only_the_id_of_the_answer_itself_is_no_part_of_what_it_says(body: bytes, says: bytes | None) -> None:
+    assert without_request_id(body) == (body if says is None else says)

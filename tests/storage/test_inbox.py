@@ -51,6 +51,17 @@ def test_identical_to_the_latest_is_dropped_and_an_older_one_that_comes_back_is_
     assert bodies(store) == [b"a", b"b", b"a"]
 
 
+def test_what_says_the_same_in_other_bytes_is_kept_as_it_came_first(store: Store) -> None:
+    def answer(body: bytes, says: bytes) -> Arrival:
+        return Arrival(source_kind="account", source_id=1, kind="order", external_id="1", body=body, says=says)
+
+    assert len(put(store, answer(b"paid #1", b"paid"))) == 1
+    assert put(store, answer(b"paid #2", b"paid")) == {}
+    assert len(put(store, answer(b"sent #3", b"sent"))) == 1
+    assert len(put(store, answer(b"paid #4", b"paid"))) == 1
+    assert bodies(store) == [b"paid #1", b"sent #3", b"paid #4"]
+
+
 def test_one_page_may_hold_the_same_document_several_times(store: Store) -> None:
     stored = put(store, told(b"a"), told(b"a"), told(b"b"), told(b"x", "2"), told(b"a"))
     assert sorted(stored) == [0, 2, 3, 4]

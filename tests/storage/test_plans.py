@@ -151,6 +151,10 @@ QUESTIONS: dict[str, tuple[Ask, set[str]]] = {
         lambda tx: fulfilments.claim_news_due(tx, now=NOW, again=NOW, limit=9),
         {"ix_fulfilments_news"},
     ),
+    "is a fulfilment to be asked about": (
+        lambda tx: fulfilments.any_news_due(tx, now=NOW),
+        {"ix_fulfilments_news"},
+    ),
     "fulfilments by code": (lambda tx: fulfilments.find_fulfilments(tx, ["a", "b"]), {"uq_fulfilments_code"}),
     "owners of tracking numbers": (
         lambda tx: fulfilments.find_tracking_owners(tx, ["a", "b"]),
