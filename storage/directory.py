@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, delete, func, not_, select, tuple_, update
 
+from .asking import Question, ask, ask_rows
 from .many import among, among_pairs, bind_pairs, bind_values
 from .rows import Row, chunks, insert_rows, rows_of, upsert_rows
 from .rulesets import IN_FORCE
@@ -107,11 +108,16 @@ def _listings_of(dialect: str) -> Select[Any]:
 def load_listings(tx: Connection, wanted: Iterable[tuple[int, str]]) -> dict[tuple[int, str], list[Row]]:
     """Listings by (account id, source SKU)."""
     found: dict[tuple[int, str], list[Row]] = {}
-    query = _listings_of(tx.dialect.name)
-    for chunk in chunks(sorted(set(wanted))):
-        for row in rows_of(tx, query, bind_pairs(tx, chunk)):
+    for question in about_listings(tx, wanted):
+        for row in ask_rows(tx, question):
             found.setdefault((row["account_id"], row["external_sku"]), []).append(row)
     return found
+
+
+def about_listings(tx: Connection, wanted: Iterable[tuple[int, str]]) -> list[Question]:
+    """What `load_listings` asks."""
+    query = _listings_of(tx.dialect.name)
+    return [Question(query, bind_pairs(tx, chunk)) for chunk in chunks(sorted(set(wanted)))]
 
 
 def put_listings(tx: Connection, rows: Sequence[Row]) -> None:
@@ -138,10 +144,16 @@ def _bundles_of(dialect: str) -> Select[Any]:
 def load_bundles(tx: Connection, skus: Iterable[str]) -> dict[str, tuple[int, list[list[Any]]]]:
     """The newest version of each bundle: sku → (version, [[sku, quantity], …])."""
     found: dict[str, tuple[int, list[list[Any]]]] = {}
-    for chunk in chunks(sorted(set(skus))):
-        for row in rows_of(tx, _bundles_of(tx.dialect.name), bind_values(tx, chunk)):
+    for question in about_bundles(tx, skus):
+        for row in ask_rows(tx, question):
             found[row["sku"]] = (row["version"], json.loads(row["components"]))
     return found
+
+
+def about_bundles(tx: Connection, skus: Iterable[str]) -> list[Question]:
+    """What `load_bundles` asks."""
+    query = _bundles_of(tx.dialect.name)
+    return [Question(query, bind_values(tx, chunk)) for chunk in chunks(sorted(set(skus)))]
 
 
 def put_bundle(tx: Connection, sku: str, components: Sequence[tuple[str, int]], now: int) -> None:
@@ -156,4 +168,10 @@ def directory_stamp(tx: Connection, now: int) -> tuple[int, ...]:
     """Changes whenever an account, warehouse or partner does, or the ruleset in force at `now` (µs) is another: what caches
     are keyed by. Newest times alone would hide a change by a process whose clock is behind, so all times are summed (modulo,
     to stay in 63 bits)."""
-    return tuple(int(value) for value in tx.execute(_STAMP, {"now": now}).one())
+    (told,) = ask(tx, about_directory(now))
+    return tuple([int(value) for value in told])
+
+
+def about_directory(now: int) -> Question:
+    """What `directory_stamp` asks."""
+    return Question(_STAMP, {"now": now})

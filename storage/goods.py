@@ -4,17 +4,32 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from functools import cache
+from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Select, select
 
-from .rows import Row, load_rows, upsert_rows
+from .asking import Question, ask_rows
+from .many import among, bind_values
+from .rows import Row, chunks, upsert_rows
 from .tables import goods
+
+
+@cache
+def _of_skus(dialect: str) -> Select[Any]:
+    return select(goods).where(among(dialect, goods.c.sku)).order_by(goods.c.sku)
 
 
 def load_goods_rows(tx: Connection, skus: Iterable[str]) -> dict[str, Row]:
     """Rows of the SKUs that are known, `classes` as a list."""
-    rows = load_rows(tx, goods, goods.c.sku, skus)
+    rows = [row for question in about_goods(tx, skus) for row in ask_rows(tx, question)]
     return {row["sku"]: row | {"classes": json.loads(row["classes"])} for row in rows}
+
+
+def about_goods(tx: Connection, skus: Iterable[str]) -> list[Question]:
+    """What `load_goods_rows` asks."""
+    query = _of_skus(tx.dialect.name)
+    return [Question(query, bind_values(tx, chunk)) for chunk in chunks(sorted(set(skus)))]
 
 
 def put_goods_rows(tx: Connection, rows: Sequence[Row]) -> None:

@@ -3,21 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cache
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, select, tuple_
+from sqlalchemy import Connection, Select, delete, select, tuple_
 
-from .rows import Row, chunks, insert_rows, rows_of
+from .asking import Question, ask_rows
+from .many import among_triples, bind_triples
+from .rows import Row, chunks, insert_rows
 from .tables import idempotency
 
 Place = tuple[int, str, str]
 _KEYS = tuple_(idempotency.c.partner_id, idempotency.c.scope, idempotency.c.key)
-# Asked for every commit of posts: built once.
-_UNDER_KEYS = select(idempotency).where(_KEYS.in_(bindparam("places", expanding=True)))
+
+
+@cache
+def _under_keys(dialect: str) -> Select[Any]:
+    """Asked for every commit of posts: built once."""
+    return select(idempotency).where(
+        among_triples(dialect, idempotency.c.partner_id, idempotency.c.scope, idempotency.c.key)
+    )
 
 
 def load_replies(tx: Connection, places: Iterable[Place]) -> list[Row]:
     """Full rows of the stored replies under these keys, expired ones included."""
-    return [row for chunk in chunks(sorted(set(places)), 300) for row in rows_of(tx, _UNDER_KEYS, {"places": chunk})]
+    return [row for question in about_replies(tx, places) for row in ask_rows(tx, question)]
+
+
+def about_replies(tx: Connection, places: Iterable[Place]) -> list[Question]:
+    """What `load_replies` asks."""
+    query = _under_keys(tx.dialect.name)
+    return [Question(query, bind_triples(tx, chunk)) for chunk in chunks(sorted(set(places)))]
 
 
 def put_replies(tx: Connection, rows: Sequence[Row]) -> None:

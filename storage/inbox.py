@@ -26,6 +26,7 @@ from sqlalchemy import (
 
 from domain.errors import RetryableError
 
+from .asking import Question, ask_rows
 from .many import among, bind_values
 from .rows import Row, chunks, insert_missing, load_rows, rows_of, update_rows
 from .tables import inbox
@@ -212,7 +213,9 @@ def _latest(tx: Connection, keys: set[tuple[str, int, str, str]]) -> dict[tuple[
     }
 
 
-def _latest_statement() -> Select[Any]:
+@cache
+def _latest_of(dialect: str) -> Select[Any]:
+    """Asked for every page and every arrival: built once."""
     source: list[BindParameter[Any]] = [bindparam(name) for name in ("source_kind", "source_id", "kind")]
     newer = inbox.alias()
 
@@ -221,7 +224,7 @@ def _latest_statement() -> Select[Any]:
 
     top = (
         select(newer.c.external_id, func.max(newer.c.seq).label("seq"))
-        .where(*of_source(newer), newer.c.external_id.in_(bindparam("ids", expanding=True)))
+        .where(*of_source(newer), among(dialect, newer.c.external_id))
         .group_by(newer.c.external_id)
         .subquery()
     )
@@ -233,20 +236,20 @@ def _latest_statement() -> Select[Any]:
     )
 
 
-# Asked for every page and every arrival: built once.
-_LATEST = _latest_statement()
-
-
 def _latest_rows(tx: Connection, keys: set[tuple[str, int, str, str]]) -> list[Row]:
-    found: list[Row] = []
+    return [row for question in about_latest(tx, keys) for row in ask_rows(tx, question)]
+
+
+def about_latest(tx: Connection, keys: Iterable[tuple[str, int, str, str]]) -> list[Question]:
+    """What is asked of the latest versions of documents, by their keys, before new ones are stored."""
+    query, asked = _latest_of(tx.dialect.name), []
     sources: dict[tuple[str, int, str], list[str]] = {}
-    for source_kind, source_id, kind, external_id in keys:
+    for source_kind, source_id, kind, external_id in set(keys):
         sources.setdefault((source_kind, source_id, kind), []).append(external_id)
-    for (source_kind, source_id, kind), ids in sources.items():
-        for chunk in chunks(sorted(ids)):
-            values = {"source_kind": source_kind, "source_id": source_id, "kind": kind, "ids": chunk}
-            found += rows_of(tx, _LATEST, values)
-    return found
+    for (source_kind, source_id, kind), ids in sorted(sources.items()):
+        source = {"source_kind": source_kind, "source_id": source_id, "kind": kind}
+        asked += [Question(query, source | bind_values(tx, chunk)) for chunk in chunks(sorted(ids))]
+    return asked
 
 
 def _present(tx: Connection, ids: Sequence[int]) -> set[int]:

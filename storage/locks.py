@@ -8,15 +8,23 @@ from collections.abc import Iterable
 from sqlalchemy import BigInteger, Connection, bindparam, func, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
+from .asking import Question, ask
+
 _LOCK = select(func.pg_advisory_xact_lock(func.unnest(bindparam("keys", type_=ARRAY(BigInteger)))))
 
 
 def lock_identities(tx: Connection, keys: Iterable[tuple[int, str]]) -> None:
     """Hold these (account id, external id) until the transaction ends. SQLite has one writer and needs none of it."""
-    if tx.dialect.name == "postgresql":
-        numbers = sorted({_number(account_id, external_id) for account_id, external_id in keys})
-        if numbers:
-            tx.execute(_LOCK, {"keys": numbers}).all()
+    for question in about_identities(tx, keys):
+        ask(tx, question)
+
+
+def about_identities(tx: Connection, keys: Iterable[tuple[int, str]]) -> list[Question]:
+    """What `lock_identities` asks: whose answer has come holds the locks."""
+    if tx.dialect.name != "postgresql":
+        return []
+    numbers = sorted({_number(account_id, external_id) for account_id, external_id in keys})
+    return [Question(_LOCK, {"keys": numbers})] if numbers else []
 
 
 def _number(account_id: int, external_id: str) -> int:

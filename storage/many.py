@@ -50,3 +50,26 @@ def bind_pairs(tx: Connection, pairs: Sequence[tuple[int, str | bytes]]) -> _Par
         return {"firsts": [pair[0] for pair in pairs], "seconds": [pair[1] for pair in pairs]}
     told = [(first, second.hex() if isinstance(second, bytes) else second) for first, second in pairs]
     return {"pairs": orjson.dumps(told).decode()}
+
+
+def among_triples(dialect: str, first: Column[Any], second: Column[Any], third: Column[Any]) -> ColumnElement[bool]:
+    """(`first`, `second`, `third`) is one of `triples` (see `bind_triples`)."""
+    triple = tuple_(first, second, third)
+    if dialect == "sqlite":
+        value = func.json_each(bindparam("triples")).table_valued("value").c.value
+        return triple.in_(select(*(func.json_extract(value, f"$[{place}]") for place in range(3))))
+    given = func.unnest(
+        *(
+            bindparam(name, type_=ARRAY(column.type))
+            for name, column in zip(("firsts", "seconds", "thirds"), (first, second, third), strict=True)
+        )
+    ).table_valued("a", "b", "c")
+    given = given.render_derived()
+    return triple.in_(select(given.c.a, given.c.b, given.c.c))
+
+
+def bind_triples(tx: Connection, triples: Sequence[tuple[int, str, str]]) -> _Parameters:
+    """The parameters of `among_triples`."""
+    if tx.dialect.name == "sqlite":
+        return {"triples": orjson.dumps(triples).decode()}
+    return {name: [each[place] for each in triples] for place, name in enumerate(("firsts", "seconds", "thirds"))}

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, and_, bindparam, func, literal, or_, select, tuple_
 
+from .asking import Question, ask
 from .many import among_pairs, bind_pairs
 from .rows import Row, chunks, insert_missing, rows_of
 from .tables import exceptions, fulfilment_lines, fulfilments, order_lines, orders, tombstones
@@ -18,11 +19,13 @@ Identity = tuple[int, str]
 
 def find_orders(tx: Connection, identities: Iterable[Identity]) -> list[int]:
     """Ids of the orders that exist of these (account id, external id)."""
+    return [row[0] for question in about_orders(tx, identities) for row in ask(tx, question)]
+
+
+def about_orders(tx: Connection, identities: Iterable[Identity]) -> list[Question]:
+    """What `find_orders` asks."""
     query = _ids_of(tx.dialect.name)
-    ids: list[int] = []
-    for chunk in chunks(sorted(set(identities))):
-        ids += tx.execute(query, bind_pairs(tx, chunk)).scalars()
-    return ids
+    return [Question(query, bind_pairs(tx, chunk)) for chunk in chunks(sorted(set(identities)))]
 
 
 @cache
@@ -45,11 +48,13 @@ def find_finished(tx: Connection, account_id: int, external_ids: Sequence[str]) 
 
 def find_tombstones(tx: Connection, identities: Iterable[Identity]) -> set[Identity]:
     """Those of these (account id, external id) that were cancelled before they came."""
+    return {(row[0], row[1]) for question in about_tombstones(tx, identities) for row in ask(tx, question)}
+
+
+def about_tombstones(tx: Connection, identities: Iterable[Identity]) -> list[Question]:
+    """What `find_tombstones` asks."""
     query = _tombstones_of(tx.dialect.name)
-    found: set[Identity] = set()
-    for chunk in chunks(sorted(set(identities))):
-        found |= {(row[0], row[1]) for row in tx.execute(query, bind_pairs(tx, chunk))}
-    return found
+    return [Question(query, bind_pairs(tx, chunk)) for chunk in chunks(sorted(set(identities)))]
 
 
 @cache
@@ -65,12 +70,14 @@ def put_tombstone(tx: Connection, row: Row) -> None:
 
 def count_buyers(tx: Connection, buyers: Iterable[tuple[int, bytes]], *, since: int) -> dict[tuple[int, bytes], int]:
     """How many orders these buyers (account id, buyer hash) placed after `since` (µs)."""
+    asked = about_buyers(tx, buyers, since=since)
+    return {(row[0], bytes(row[1])): row[2] for question in asked for row in ask(tx, question)}
+
+
+def about_buyers(tx: Connection, buyers: Iterable[tuple[int, bytes]], *, since: int) -> list[Question]:
+    """What `count_buyers` asks."""
     query = _placed_by(tx.dialect.name)
-    found: dict[tuple[int, bytes], int] = {}
-    for chunk in chunks(sorted(set(buyers))):
-        rows = tx.execute(query, bind_pairs(tx, chunk) | {"since": since})
-        found |= {(row[0], bytes(row[1])): row[2] for row in rows}
-    return found
+    return [Question(query, bind_pairs(tx, chunk) | {"since": since}) for chunk in chunks(sorted(set(buyers)))]
 
 
 @cache

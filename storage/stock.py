@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, select, update
 
+from .asking import Question, ask_rows
 from .many import among, bind_values
 from .rows import Row, chunks, dialect_insert, insert_missing, rows_of, update_rows
 from .tables import stock, warehouses
@@ -23,13 +24,14 @@ def _of_skus(dialect: str) -> Select[Any]:
 
 def lock_stock(tx: Connection, skus: Iterable[str]) -> dict[tuple[int, str], Row]:
     """Stock rows of these SKUs, locked in one order everywhere (SKU, warehouse) until the transaction ends."""
-    found: dict[tuple[int, str], Row] = {}
-    for chunk in chunks(sorted(set(skus))):
-        found |= {
-            (row["warehouse_id"], row["sku"]): row
-            for row in rows_of(tx, _of_skus(tx.dialect.name), bind_values(tx, chunk))
-        }
-    return found
+    rows = [row for question in about_stock(tx, skus) for row in ask_rows(tx, question)]
+    return {(row["warehouse_id"], row["sku"]): row for row in rows}
+
+
+def about_stock(tx: Connection, skus: Iterable[str]) -> list[Question]:
+    """What `lock_stock` asks: its answer is locked."""
+    query = _of_skus(tx.dialect.name)
+    return [Question(query, bind_values(tx, chunk)) for chunk in chunks(sorted(set(skus)))]
 
 
 def lock_warehouse_stock(tx: Connection, warehouse_id: int, skus: Iterable[str]) -> list[Row]:

@@ -20,6 +20,7 @@ from storage import (
     exception_lists,
     exceptions,
     fulfilments,
+    idempotency,
     inbox,
     limits,
     merges,
@@ -32,14 +33,16 @@ from storage import (
     rows,
 )
 from storage import tables as t
+from storage.asking import Question
 from storage.database import is_sqlite
 
 from .conftest import NOW, Store
 
 Ask = Callable[[Connection], object]
 GROWS = {"orders", "order_lines", "fulfilments", "fulfilment_lines", "packages", "package_lines", "inbox", "outbox"}
-GROWS |= {"events", "decisions", "exceptions", "archives"}
+GROWS |= {"events", "decisions", "exceptions", "archives", "idempotency"}
 WHO = [(7, b"h" * 16), (8, b"i" * 16)]
+LATEST = [("account", 7, "order", "a"), ("account", 7, "order", "b")]
 
 
 def changed(**told: Any) -> Ask:
@@ -53,6 +56,11 @@ def changed(**told: Any) -> Ask:
         "limit": 9,
     }
     return lambda tx: order_lists.list_changed_orders(tx, **(plain | told))
+
+
+def plain(about: Callable[[Connection], list[Question]]) -> Ask:
+    """The very questions that go to the driver as they are, told by SQLAlchemy, where they can be heard."""
+    return lambda tx: [tx.execute(each.query, dict(each.values)).all() for each in about(tx)]
 
 
 def newest(**told: Any) -> Ask:
@@ -117,10 +125,12 @@ QUESTIONS: dict[str, tuple[Ask, set[str]]] = {
     "documents to absorb": (lambda tx: inbox.due_documents(tx, 9), {"ix_inbox_new"}),
     "a part of them": (lambda tx: inbox.due_documents(tx, 9, (1, 4)), {"ix_inbox_new"}),
     "documents by id": (lambda tx: inbox.claim_documents(tx, [1, 2]), set()),
-    "versions of documents": (lambda tx: inbox.known_versions(tx, 7, ["a", "b"]), {"uq_inbox_identity"}),
-    "orders by identity": (lambda tx: orders.find_orders(tx, [(7, "a"), (8, "b")]), {"uq_orders_identity"}),
+    "versions of documents": (plain(lambda tx: inbox.about_latest(tx, LATEST)), {"uq_inbox_identity"}),
+    "kept replies": (plain(lambda tx: idempotency.about_replies(tx, [(7, "s", "a"), (7, "s", "b")])), set()),
+    "replies to forget": (lambda tx: idempotency.delete_expired_replies(tx, now=NOW), {"ix_idempotency_expires_at"}),
+    "orders by identity": (plain(lambda tx: orders.about_orders(tx, [(7, "a"), (8, "b")])), {"uq_orders_identity"}),
     "finished orders": (lambda tx: orders.find_finished(tx, 7, ["a", "b"]), {"uq_orders_identity"}),
-    "orders of buyers": (lambda tx: orders.count_buyers(tx, WHO, since=NOW), {"ix_orders_buyer"}),
+    "orders of buyers": (plain(lambda tx: orders.about_buyers(tx, WHO, since=NOW)), {"ix_orders_buyer"}),
     "orders ever sent": (lambda tx: orders.count_sent(tx, [7, 8], most=9), set()),
     "reservations that end": (lambda tx: orders.list_reservations_due(tx, now=NOW, limit=9), {"ix_orders_reserved"}),
     "lines that wait for a listing": (

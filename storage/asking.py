@@ -1,0 +1,143 @@
+"""What every batch asks of the database, told to the driver as it is: the text of a question is put together once, its answer is
+plain tuples. And asked ahead: what a transaction is going to ask is sent to PostgreSQL in one go, because each question and
+answer of its own costs both sides more than finding a few rows does.
+
+An answer that came ahead is given to the one question with the same text and values in the same transaction; whatever
+was guessed wrong is asked as if nothing had been."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from sqlalchemy import Connection, Dialect, RootTransaction, Select, exc
+from sqlalchemy.sql.compiler import SQLCompiler
+
+from .rows import Row
+
+_HELD = "asked ahead"
+Answer = list[tuple[Any, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A select that was built once, and the values of its marks."""
+
+    query: Select[Any]
+    values: Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class _Held:
+    """Answers that came ahead, of one transaction."""
+
+    owner: RootTransaction | None
+    answers: list[tuple[Question, Answer]]
+
+
+def ask(tx: Connection, question: Question) -> Answer:
+    """The answer's rows as tuples, values as SQLAlchemy reads them."""
+    held = tx.info.get(_HELD)
+    if held is not None and held.owner is tx.get_transaction():
+        for place, (known, answer) in enumerate(held.answers):
+            if known.query is question.query and known.values == question.values:
+                del held.answers[place]
+                return list(answer)
+    asked = _asked(tx.dialect, question.query)
+    line: Any = tx.connection.driver_connection
+    try:
+        found: Answer = line.execute(asked.text, asked.bind(question.values)).fetchall()
+    except tx.dialect.loaded_dbapi.Error as error:
+        raise _told(tx, error) from error
+    return asked.read(found)
+
+
+def ask_rows(tx: Connection, question: Question) -> list[Row]:
+    """The same as dictionaries by the names of columns."""
+    names = _asked(tx.dialect, question.query).names
+    return [dict(zip(names, row, strict=True)) for row in ask(tx, question)]
+
+
+def ask_ahead(tx: Connection, questions: Sequence[Question]) -> None:
+    """Send these questions now, in this order, and keep the answers for whoever asks. SQLite has nothing to gain."""
+    if tx.dialect.name == "sqlite" or not questions:
+        return
+    line: Any = tx.connection.driver_connection
+    asked = [_asked(tx.dialect, question.query) for question in questions]
+    try:
+        with line.pipeline():
+            cursors = [
+                line.execute(each.text, each.bind(question.values))
+                for each, question in zip(asked, questions, strict=True)
+            ]
+    except tx.dialect.loaded_dbapi.Error as error:
+        raise _told(tx, error) from error
+    answers = [
+        (question, each.read(cursor.fetchall()))
+        for question, each, cursor in zip(questions, asked, cursors, strict=True)
+    ]
+    owner = tx.get_transaction()
+    held = tx.info.get(_HELD)
+    if held is not None and held.owner is owner:
+        held.answers += answers
+    else:
+        tx.info[_HELD] = _Held(owner, answers)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A question as text for the driver. `places` are the marks in their order where they have no names; `constants` those that
+    nobody binds; `readers` make of a column's values what SQLAlchemy makes of them."""
+
+    text: str
+    names: tuple[str, ...]
+    places: tuple[str, ...] | None
+    constants: Mapping[str, Any]
+    readers: tuple[tuple[int, Callable[[Any], Any]], ...]
+
+    def bind(self, values: Mapping[str, Any]) -> Any:
+        told = {**self.constants, **values} if self.constants else values
+        return told if self.places is None else [told[name] for name in self.places]
+
+    def read(self, found: Answer) -> Answer:
+        if not self.readers:
+            return found
+        rows = [list(row) for row in found]
+        for row in rows:
+            for place, reader in self.readers:
+                row[place] = reader(row[place])
+        return [tuple(row) for row in rows]
+
+
+@cache
+def _asked(dialect: Dialect, query: Select[Any]) -> _Asked:
+    compiled = query.compile(dialect=dialect)
+    if not isinstance(compiled, SQLCompiler):
+        raise TypeError("a question is a select")
+    readers = []
+    for place, column in enumerate(query.selected_columns):
+        reader = column.type.dialect_impl(dialect).result_processor(dialect, None)
+        if reader is not None:
+            readers.append((place, reader))
+    places = compiled.positiontup if compiled.positional else None
+    return _Asked(
+        text=str(compiled),
+        names=tuple(query.selected_columns.keys()),
+        places=None if places is None else tuple(places),
+        constants={name: value for name, value in compiled.params.items() if value is not None},
+        readers=tuple(readers),
+    )
+
+
+def _told(tx: Connection, error: Exception) -> BaseException:
+    """The driver's error as SQLAlchemy tells it."""
+    line: Any = tx.connection.driver_connection
+    lost = tx.dialect.is_disconnect(error, line, None)  # type: ignore[arg-type]
+    if lost:
+        tx.invalidate(error)
+    errors: type[Exception] = tx.dialect.loaded_dbapi.Error
+    return exc.DBAPIError.instance(
+        None, None, error, errors, hide_parameters=True, connection_invalidated=lost, dialect=tx.dialect
+    )
