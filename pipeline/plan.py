@@ -17,8 +17,8 @@ from domain.facts import Facts
 from domain.freight import share_freight
 from domain.order import Line, Order, OrderStatus, consignee_values
 from domain.states import FULFILMENT, Progress, move, roll_up
-from domain.verdict import CHECKS, Verdict
-from normalizer.checks import check
+from domain.verdict import Problem, Verdict
+from normalizer.checks import PASSED, check
 from rules.decide import decide
 from rules.record import freeze, freeze_decision
 from storage.rows import Row
@@ -54,16 +54,15 @@ def plan_order(ws: Workspace, dossier: Dossier, order: Order, account: Account) 
     if chosen := dossier.private.get("warehouse"):
         facts = replace(facts, warehouses=tuple(each for each in facts.warehouses if each.name == chosen))
     checked, verdicts = check(_still_to_ship(dossier, order, outside) if outside else order, facts)
-    waiting = any(verdict.waiting for verdict in verdicts)
-    quiet = not waiting and not any(verdict.problems for verdict in verdicts)
+    passed = verdicts == PASSED
+    waiting = not passed and any(verdict.waiting for verdict in verdicts)
     _remember_goods(dossier, checked)
     dossier.private["ship_to"] = consignee_values(checked.consignee)
     dossier.order |= {"country": checked.consignee.country, "region": checked.consignee.region}
     seen = with_gift_lines(dossier, checked, outside)
     decision = decide(seen, facts, ws.directory.ruleset, trace=False)
-    settled = SHORT if any(part.waits for part in decision.parts) else frozenset()
-    problems = [problem for verdict in verdicts for problem in verdict.problems if problem.code not in settled]
-    causes: dict[str, Mapping[str, Any]] = {} if waiting else dict(problem_causes(problems))
+    problems = [] if passed else _left(verdicts, decision)
+    causes: dict[str, Mapping[str, Any]] = {} if waiting or not problems else dict(problem_causes(problems))
     if decision.holds and not problems and not waiting and _anything_to_ship(checked):
         causes |= {hold.code: {"rule": hold.rule, "detail": hold.detail} for hold in decision.holds}
     sync_exceptions(ws, dossier, causes)
@@ -73,34 +72,40 @@ def plan_order(ws: Workspace, dossier: Dossier, order: Order, account: Account) 
     _replace_plan(ws, dossier, unpushed, parts, "held" if waiting else state, decision.not_before)
     _share_freight(ws, dossier)
     wait_for_others(ws, dossier, account, decision.merging, facts.goods)
-    _keep_decision(ws, dossier, seen, decision, verdicts, facts)
+    _keep_decision(ws, dossier, seen, decision, _PASSED if passed else _codes(verdicts), facts)
     dossier.order |= {
-        "verdicts": _QUIET if quiet else _verdicts_text(_codes_of(verdicts)),
-        "tags": _tags_text((*order.tags, *(tag for tag in decision.tags if tag not in order.tags))),
+        "verdicts": _PASSED_TEXT if passed else _verdicts_text(verdicts),
+        "tags": _tags_text((*order.tags, *[tag for tag in decision.tags if tag not in order.tags])),
         "blocked": bool(problems or decision.holds or waiting),
     }
-    dossier.private["problems"] = (
-        []
-        if quiet
-        else [
-            {"check": v.check, "code": p.code, "path": p.path, "detail": p.detail, "candidates": list(p.candidates)}
-            for v in verdicts
-            for p in v.problems
-        ]
-    )
+    dossier.private["problems"] = [] if passed else _problem_values(verdicts)
     refresh_status(dossier)
 
 
-def _codes_of(verdicts: Sequence[Verdict]) -> tuple[tuple[str, tuple[str, ...], bool], ...]:
-    return tuple([(v.check, tuple([p.code for p in v.problems]), v.waiting) for v in verdicts])
+def _left(verdicts: Sequence[Verdict], decision: Decision) -> list[Problem]:
+    """The problems that the plan does not answer."""
+    settled = SHORT if any(part.waits for part in decision.parts) else frozenset()
+    return [problem for verdict in verdicts for problem in verdict.problems if problem.code not in settled]
 
 
-@lru_cache(maxsize=1024)
-def _verdicts_text(verdicts: tuple[tuple[str, tuple[str, ...], bool], ...]) -> str:
-    return json.dumps({check: codes or (["waiting"] if waiting else []) for check, codes, waiting in verdicts})
+def _problem_values(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
+    return [
+        {"check": v.check, "code": p.code, "path": p.path, "detail": p.detail, "candidates": list(p.candidates)}
+        for v in verdicts
+        for p in v.problems
+    ]
 
 
-_QUIET = _verdicts_text(tuple([(check, (), False) for check in CHECKS]))
+def _codes(verdicts: Sequence[Verdict]) -> dict[str, list[str]]:
+    return {verdict.check: [problem.code for problem in verdict.problems] for verdict in verdicts}
+
+
+def _verdicts_text(verdicts: Sequence[Verdict]) -> str:
+    return json.dumps({v.check: [p.code for p in v.problems] or (["waiting"] if v.waiting else []) for v in verdicts})
+
+
+_PASSED = _codes(PASSED)
+_PASSED_TEXT = _verdicts_text(PASSED)
 
 
 @lru_cache(maxsize=1024)
@@ -263,9 +268,11 @@ def _replace_plan(
         if match["state"] == WAITING and not part.waits:
             _reserve(dossier, match)
         set_state(ws, match, WAITING if part.waits else state)
-        leaves = max(ws.at, not_before) if not_before is not None else ws.at
-        counts = warehouse.info.capacity is not None and not part.waits
-        set_day(dossier, match, day_of(warehouse.info, leaves) if counts else None)
+        if warehouse.info.capacity is not None and not part.waits:
+            leaves = max(ws.at, not_before) if not_before is not None else ws.at
+            set_day(dossier, match, day_of(warehouse.info, leaves))
+        else:
+            set_day(dossier, match, None)
         _sync_push(ws, dossier, match, not_before)
     for row in old.values():
         if row["id"] not in kept:
@@ -422,11 +429,11 @@ def _value(dossier: Dossier, line: Row) -> int:
 
 
 def _keep_decision(
-    ws: Workspace, dossier: Dossier, order: Order, decision: Decision, verdicts: Sequence[Verdict], facts: Facts
+    ws: Workspace, dossier: Dossier, order: Order, decision: Decision, verdicts: dict[str, list[str]], facts: Facts
 ) -> None:
     shared, gifts = network_of(ws, facts, ws.directory.ruleset)
     record: dict[str, Any] = {
-        "verdicts": {v.check: [p.code for p in v.problems] for v in verdicts},
+        "verdicts": verdicts,
         **freeze_decision(decision),
         "input": {"n": shared, "w": sender_of(ws, facts.sender), **freeze(order, facts, gifts)},
     }
