@@ -177,10 +177,11 @@ def _run(tx: Connection, text: str, values: Sequence[tuple[Any, ...]]) -> int:
 
 def _copy(tx: Connection, table: Table, names: tuple[str, ...], values: Sequence[tuple[Any, ...]]) -> None:
     """COPY, which keeps every constraint as INSERT does; the driver's errors are told as those of any other statement."""
-    text = copy_of(tx.dialect, table, names)
+    text, types = copy_of(tx.dialect, table, names)
     connection: Any = tx.connection.driver_connection
     try:
         with connection.cursor() as cursor, cursor.copy(text) as copy:
+            copy.set_types(types)
             for row in values:
                 copy.write_row(row)
     except psycopg.Error as error:

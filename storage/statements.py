@@ -81,11 +81,13 @@ def update_many_of(dialect: Dialect, table: Table, columns: tuple[str, ...]) -> 
 
 
 @lru_cache(maxsize=1024)
-def copy_of(dialect: Dialect, table: Table, names: tuple[str, ...]) -> str:
-    """COPY of these columns from the client."""
+def copy_of(dialect: Dialect, table: Table, names: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+    """COPY of these columns from the client, and their types, which it has to be told: values go as the server keeps them,
+    and neither side writes numbers and bytes as text."""
     quoted = dialect.identifier_preparer
     columns = ", ".join([quoted.format_column(table.c[name]) for name in names])
-    return f"COPY {quoted.format_table(table)} ({columns}) FROM STDIN"
+    types = tuple([table.c[name].type.compile(dialect).lower() for name in names])
+    return f"COPY {quoted.format_table(table)} ({columns}) FROM STDIN (FORMAT BINARY)", types
 
 
 @cache
