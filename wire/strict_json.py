@@ -188,9 +188,9 @@ def _quick_records(value: Any, path: str, *, missing_ok: bool) -> list[tuple[byt
 
 
 def _apart(data: bytes, path: str, limits: JsonLimits) -> tuple[Any, list[tuple[bytes, Any]]] | None:
-    """`split_records` of a checked document in which the array is in orjson's own spelling and has no fractions, while what is
-    around it may be anything (a rate limit told as 1000.0): the array is read quickly, the rest exactly, with an empty array in
-    its place. None when that is not so."""
+    """`split_records` of a checked document in which the array is in orjson's own spelling, while numbers in some of its records
+    and around it may have fractions (a rate limit told as 1000.0): only those are read exactly, the rest of the document with
+    an empty array in its place. None when that is not so."""
     names = path.split(".") if path else []
     if not names or b"\\" in data:
         return None
@@ -200,7 +200,7 @@ def _apart(data: bytes, path: str, limits: JsonLimits) -> tuple[Any, list[tuple[
             found = found[name]
         inner = orjson.dumps(found)
         start = data.find(inner)
-        if not isinstance(found, list) or not found or start < 0 or not _check(inner, limits)[3]:
+        if not isinstance(found, list) or not found or start < 0:
             return None
         whole = parse_value(data[:start] + b"[]" + data[start + len(inner) :], limits=limits)
         holder = whole
@@ -209,10 +209,16 @@ def _apart(data: bytes, path: str, limits: JsonLimits) -> tuple[Any, list[tuple[
         # Empty now, so what was taken out was this array and no other that looks like it.
         if holder[names[-1]] != []:
             return None
+        records = [_record(orjson.dumps(each), each, limits) for each in found]
     except (orjson.JSONDecodeError, orjson.JSONEncodeError, KeyError, TypeError, MappingError):
         return None
-    holder[names[-1]] = found
-    return whole, [(orjson.dumps(each), each) for each in found]
+    holder[names[-1]] = [value for _, value in records]
+    return whole, records
+
+
+def _record(raw: bytes, value: Any, limits: JsonLimits) -> tuple[bytes, Any]:
+    """One that has fractions of its own is read exactly."""
+    return raw, value if _check(raw, limits)[3] else parse_value(raw, limits=limits)
 
 
 def _check(data: bytes, limits: JsonLimits) -> tuple[str, bool, bool, bool]:
