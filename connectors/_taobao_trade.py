@@ -34,7 +34,9 @@ ASKED = {"fields": _DETAIL_FIELDS, "include_oaid": "true"}
 
 def text_of(record: Any, name: str) -> str:
     """A field as text, "" when it or the record is not what it should be: the reader of the document will say so."""
-    value = record.get(name) if isinstance(record, Mapping) else None
+    value = record.get(name) if type(record) is dict or isinstance(record, Mapping) else None
+    if type(value) is str:
+        return value
     return str(value) if isinstance(value, (str, int)) and not isinstance(value, bool) else ""
 
 

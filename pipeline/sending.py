@@ -110,7 +110,8 @@ def send(hub: Hub, jobs: Sequence[Job]) -> list[Outcome]:
         return [Outcome(row=job.row, end=again(job.row), code="claim_too_old") for job in jobs]
     ours = [job for job in jobs if _ours(hub, job)]
     # Asked by the socket before every write: a process frozen after all the looks still says nothing when it wakes.
-    with permitted(lambda: all(_age(hub, job) < lease for job in ours)):
+    claims = {(job.claimed_at, job.claimed_mono) for job in ours}
+    with permitted(lambda: all(_since(hub, *claim) < lease for claim in claims)):
         if len(ours) > 1:
             many = _push_many if ours[0].row["kind"] == "push" else _confirm_many
             return _told_for_all(ours, lambda: many(hub, ours))
@@ -153,7 +154,12 @@ def _ours(hub: Hub, job: Job) -> bool:
 
 
 def _age(hub: Hub, job: Job) -> int:
-    return max(hub.now() - job.claimed_at, round((counted() - job.claimed_mono) * 1_000_000))
+    return _since(hub, job.claimed_at, job.claimed_mono)
+
+
+def _since(hub: Hub, claimed_at: int, claimed_mono: float) -> int:
+    """Microseconds since a claim, by whichever clock says more."""
+    return max(hub.now() - claimed_at, round((counted() - claimed_mono) * 1_000_000))
 
 
 def _wanted(hub: Hub, rows: Sequence[Row]) -> dict[int, str]:
