@@ -40,7 +40,7 @@ from .workspace import (
 
 
 @dataclass(slots=True)
-class _Read:
+class Read:
     """One document of the batch, read or not."""
 
     row: Row
@@ -92,12 +92,12 @@ def _absorb(hub: Hub, ids: Sequence[int]) -> int:
         return _absorb(hub, ids[:middle]) + _absorb(hub, ids[middle:])
 
 
-def _read_ahead(hub: Hub, ids: Sequence[int]) -> tuple[dict[int, _Read], tuple[int, ...]]:
+def _read_ahead(hub: Hub, ids: Sequence[int]) -> tuple[dict[int, Read], tuple[int, ...]]:
     """Documents read before the transaction that writes: reading needs no lock, and writers wait for each other."""
     with hub.read() as tx:
         directory, rows = read_directory(hub, tx), load_documents(tx, ids)
     at = hub.clock()
-    return {row["id"]: _read(hub, directory, at, row) for row in rows}, directory.stamp
+    return {row["id"]: read_one(hub, directory, at, row) for row in rows}, directory.stamp
 
 
 def absorb_rows(
@@ -105,15 +105,18 @@ def absorb_rows(
     rows: Sequence[Row],
     *,
     again: bool = False,
-    read: Mapping[int, _Read] | None = None,
+    read: Mapping[int, Read] | None = None,
     parsed: Mapping[int, Parsed] = MappingProxyType({}),
+    stored: bool = True,
 ) -> dict[int, int]:
     """Absorb claimed documents inside the caller's transaction; returns order ids by inbox id. The caller writes the
     workspace. `read` are those of them that were read ahead with the same configuration; `parsed` is what the strict reader
-    made of those that just came, by inbox id."""
+    made of those that just came, by inbox id. Not `stored`: rows that are to be stored when all is done, and tell then how
+    they ended."""
     ahead = read or {}
     documents = [
-        ahead.get(row["id"]) or _read(ws.hub, ws.directory, ws.at, row, again, parsed.get(row["id"])) for row in rows
+        ahead.get(row["id"]) or read_one(ws.hub, ws.directory, ws.at, row, again=again, parsed=parsed.get(row["id"]))
+        for row in rows
     ]
     _load(ws, documents)
     ended: list[Row] = []
@@ -123,7 +126,10 @@ def absorb_rows(
         if order_id is not None:
             orders[document.row["id"]] = order_id
         ended.append({"id": document.row["id"], "state": state, "order_id": order_id, "error": error})
-    settle_documents(ws.tx, ended)
+    for document, end in zip(documents, ended, strict=True):
+        document.row.update(end)
+    if stored:
+        settle_documents(ws.tx, ended)
     _point_to_newest(
         ws, [document for document, end in zip(documents, ended, strict=True) if end["state"] == "exception"]
     )
@@ -142,10 +148,12 @@ def reabsorb(hub: Hub, inbox_ids: Sequence[int]) -> dict[int, int]:
         return orders
 
 
-def _read(
-    hub: Hub, directory: Directory, at: datetime, row: Row, again: bool = False, parsed: Parsed | None = None
-) -> _Read:
-    document = _Read(row, again=again)
+def read_one(
+    hub: Hub, directory: Directory, at: datetime, row: Row, *, again: bool = False, parsed: Parsed | None = None
+) -> Read:
+    """Read one document; what is wrong with it is told, not raised. `parsed`: what the strict reader made of its bytes, where
+    that is known."""
+    document = Read(row, again=again)
     try:
         if row["source_kind"] == "account":
             account = directory.accounts[row["source_id"]]
@@ -164,7 +172,7 @@ def _read(
     return document
 
 
-def _load(ws: Workspace, read: Sequence[_Read]) -> None:
+def _load(ws: Workspace, read: Sequence[Read]) -> None:
     """All facts for the batch, with a few queries; locks in one order: orders, outbox, stock."""
     orders = [(document.row["source_id"], document.order) for document in read if document.order is not None]
     news = [item for document in read for item in document.news]
@@ -191,7 +199,7 @@ def _load(ws: Workspace, read: Sequence[_Read]) -> None:
             document.owners = owners
 
 
-def _apply(ws: Workspace, document: _Read) -> tuple[int | None, str, str | None]:
+def _apply(ws: Workspace, document: Read) -> tuple[int | None, str, str | None]:
     if document.error is None:
         try:
             if document.order is not None:
@@ -208,13 +216,13 @@ def _apply(ws: Workspace, document: _Read) -> tuple[int | None, str, str | None]
     return None, "exception", document.error.code
 
 
-def _is_current(ws: Workspace, document: _Read) -> bool:
+def _is_current(ws: Workspace, document: Read) -> bool:
     """Whether the stored order was made from this very document: only then reading it again is no older version."""
     known = ws.by_external.get((document.row["source_id"], document.row["external_id"]))
     return known is not None and ws.dossiers[known].order["inbox_id"] == document.row["id"]
 
 
-def _apply_news(ws: Workspace, document: _Read) -> tuple[int | None, str, str | None]:
+def _apply_news(ws: Workspace, document: Read) -> tuple[int | None, str, str | None]:
     order_id: int | None = None
     for news in document.news:
         group = ws.groups.get(news.reference)
@@ -233,7 +241,7 @@ def _apply_news(ws: Workspace, document: _Read) -> tuple[int | None, str, str | 
     return order_id, "done", None
 
 
-def _own(document: _Read, news: ShippingNews, order_ids: Iterable[int]) -> None:
+def _own(document: Read, news: ShippingNews, order_ids: Iterable[int]) -> None:
     """What comes later in this batch knows whose these parcels are."""
     for parcel in news.parcels:
         owners = document.owners
@@ -276,7 +284,7 @@ def _told(row: Row, error: HubError) -> dict[str, Any]:
     }
 
 
-def _clear_cured(ws: Workspace, cured: Sequence[_Read]) -> None:
+def _clear_cured(ws: Workspace, cured: Sequence[Read]) -> None:
     """A document that reads well again resolves the exceptions of its earlier versions - never those of a later one."""
     newest: dict[str, int] = {}
     for document in cured:
@@ -294,7 +302,7 @@ def _clear_cured(ws: Workspace, cured: Sequence[_Read]) -> None:
     save_resolutions(ws.tx, open_rows)
 
 
-def _point_to_newest(ws: Workspace, failed: Sequence[_Read]) -> None:
+def _point_to_newest(ws: Workspace, failed: Sequence[Read]) -> None:
     """A later version with the same fault: the open exception is about it now, so that a retry reads what the source said
     last."""
     latest = {(_subject(each.row), each.error.code): each for each in failed if each.error and each.row["seq"] > 1}

@@ -128,9 +128,10 @@ class Directory:
         return target
 
 
-def read_directory(hub: Hub, tx: Connection) -> Directory:
-    """The configuration as of this transaction; parsed again only when something changed or a ruleset's moment came."""
-    now = hub.now()
+def read_directory(hub: Hub, tx: Connection, now: int | None = None) -> Directory:
+    """The configuration as of this transaction; parsed again only when something changed or a ruleset's moment came. `now`: µs,
+    where the caller has looked at the clock already."""
+    now = hub.now() if now is None else now
     stamp = stored.directory_stamp(tx, now)
     known = hub.memory.get("directory")
     if not isinstance(known, Directory) or known.stamp != stamp:

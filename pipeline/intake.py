@@ -17,7 +17,7 @@ import asyncio
 import queue
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,18 +25,21 @@ from typing import Any
 
 from domain.errors import HubError, MappingError, RefusedError, RetryableError
 from storage.idempotency import Place, delete_reply, load_replies
-from storage.inbox import Arrival, claim_new, find_latest, load_documents, open_body, put_new
+from storage.inbox import Arrival, claim_new, find_latest, load_documents, make_new, open_body, put_new
 from storage.rows import Row
+from storage.times import micros
 
-from .absorb import absorb_rows
+from .absorb import Read, absorb_rows
 from .access import Caller
 from .bootstrap import Hub
+from .directory import read_directory
 from .dossier import load_dossiers
+from .foresight import Foreseen, ask_for_posts, read_ahead
 from .posts import MAX_ORDER_BYTES, ONE, Document, Post, Reply, read_post
 from .reading import read_order
 from .receipts import build_problem, build_receipt, document_problem, encode
 from .trouble import is_race, read_trouble
-from .workspace import Workspace, open_workspace, write_workspace
+from .workspace import Workspace, write_workspace
 
 _GATHER_S, _GATHER_ORDERS = 0.003, 64
 _WORTH_WAITING = 8  # posts answered together last time: fewer than these share too little to wait for each other
@@ -207,15 +210,19 @@ def _handle_alone(hub: Hub, post: Post) -> Reply | Exception:
 
 def _handle(hub: Hub, posts: Sequence[Post], *, unread: bool = False) -> list[Reply]:
     """One transaction for these posts. `unread`: store their documents and absorb nothing."""
+    foreseen = Foreseen() if unread else read_ahead(hub, _documents(posts))
     with hub.write() as tx:
-        ws = open_workspace(hub, tx, hub.clock())
+        at = hub.clock()
+        ask_for_posts(hub, tx, micros(at), posts, _arrivals(_documents(posts)), foreseen)
+        ws = Workspace(hub=hub, tx=tx, at=at, directory=read_directory(hub, tx, micros(at)))
         replies = _known_replies(ws, posts)
         fresh: dict[Place, Post] = {}
         for post in posts:
             if post.place not in replies:
                 fresh.setdefault(post.place, post)
-        made = _take(ws, list(fresh.values()), unread=unread)
-        write_workspace(ws, replies=_replies_to_keep(ws, [(fresh[place], reply) for place, reply in made.items()]))
+        made, rows = _take(ws, list(fresh.values()), foreseen, unread=unread)
+        kept = _replies_to_keep(ws, [(fresh[place], reply) for place, reply in made.items()])
+        write_workspace(ws, documents=rows, replies=kept)
     return [_reply_to(post, fresh, made, replies) for post in posts]
 
 
@@ -272,34 +279,61 @@ def _aad(place: Place) -> str:
     return "|".join(map(str, place))
 
 
-def _take(ws: Workspace, posts: Sequence[Post], *, unread: bool) -> dict[Place, Reply]:
-    """Store and absorb every document of these posts; a reply per post."""
-    documents = [(post, document) for post in posts for document in post.documents if not document.too_large]
-    arrivals = [
+def _documents(posts: Sequence[Post]) -> list[tuple[Post, Document]]:
+    return [(post, document) for post in posts for document in post.documents if not document.too_large]
+
+
+def _arrivals(documents: Sequence[tuple[Post, Document]]) -> list[Arrival]:
+    return [
         Arrival(source_kind="account", source_id=post.account_id, kind="order", external_id=d.external_id, body=d.body)
         for post, d in documents
     ]
-    stored = put_new(ws.tx, ws.hub.vault, ws.hub.ids.take, arrivals, ws.now)
-    inbox: dict[int, int] = {index: row["id"] for index, row in stored.items()}
+
+
+def _take(
+    ws: Workspace, posts: Sequence[Post], foreseen: Foreseen, *, unread: bool
+) -> tuple[dict[Place, Reply], list[Row]]:
+    """Absorb every document of these posts; a reply per post, and the documents' rows as far as they are still to be stored."""
+    documents = _documents(posts)
+    arrivals = _arrivals(documents)
+    # Where one document comes twice, the second is compared with the first, which must be stored for that.
+    apart = len({arrival.key for arrival in arrivals}) == len(arrivals)
+    rows = (make_new if apart else put_new)(ws.tx, ws.hub.vault, ws.hub.ids.take, arrivals, ws.now)
     orders: dict[int, int] = {}
     claimed: set[int] = set()
     if not unread:
-        rows = claim_new(ws.tx, list(stored.values()))
-        claimed = {row["id"] for row in rows}
-        parsed = {row_id: documents[index][1].parsed for index, row_id in inbox.items()}
-        orders = absorb_rows(ws, rows, parsed={row_id: each for row_id, each in parsed.items() if each is not None})
+        claims = claim_new(ws.tx, list(rows.values()))
+        claimed = {row["id"] for row in claims}
+        own = {row["id"]: documents[index][1] for index, row in rows.items()}
+        parsed = {row_id: each.parsed for row_id, each in own.items() if each.parsed is not None}
+        read = _read_of(ws, own, claims, foreseen)
+        orders = absorb_rows(ws, claims, read=read, parsed=parsed, stored=not apart)
     told: dict[int, tuple[int, dict[str, Any]]] = {}
     for index, (post, document) in enumerate(documents):
-        row_id = inbox.get(index)
-        if unread or (row_id is not None and row_id not in claimed):
+        row = rows.get(index)
+        if unread or (row is not None and row["id"] not in claimed):
             told[id(document)] = _queued(document)
-        elif row_id is not None and row_id in orders:
-            told[id(document)] = _told(ws, orders[row_id], row_id)
+        elif row is not None and row["id"] in orders:
+            told[id(document)] = _told(ws, orders[row["id"]], row["id"])
         else:
-            told[id(document)] = _told_again(ws, post, document, row_id)
-    return {
+            told[id(document)] = _told_again(ws, post, document, row)
+    replies = {
         post.place: _reply(post, [told.get(id(d)) or _failed(d, d.error) for d in post.documents]) for post in posts
     }
+    return replies, list(rows.values()) if apart else []
+
+
+def _read_of(ws: Workspace, own: Mapping[int, Document], rows: Sequence[Row], foreseen: Foreseen) -> dict[int, Read]:
+    """Those of these rows whose documents were read ahead with this configuration."""
+    if foreseen.stamp != ws.directory.stamp:
+        return {}
+    found: dict[int, Read] = {}
+    for row in rows:
+        read = foreseen.read.get(id(own[row["id"]]))
+        if read is not None:
+            read.row = row
+            found[row["id"]] = read
+    return found
 
 
 def _queued(document: Document) -> tuple[int, dict[str, Any]]:
@@ -320,10 +354,10 @@ def _told(ws: Workspace, order_id: int, row_id: int | None) -> tuple[int, dict[s
     return (201 if result == "created" else 200), receipt
 
 
-def _told_again(ws: Workspace, post: Post, document: Document, row_id: int | None) -> tuple[int, dict[str, Any]]:
+def _told_again(ws: Workspace, post: Post, document: Document, row: Row | None) -> tuple[int, dict[str, Any]]:
     """A document that became no order now: it was stored before (then the order is looked up, or it is read once more
     when it could not be read then), or it cannot be read."""
-    if row_id is None:
+    if row is None:
         latest = find_latest(ws.tx, "account", post.account_id, "order", document.external_id)
         if latest["state"] == "new":
             return _queued(document)
@@ -333,15 +367,14 @@ def _told_again(ws: Workspace, post: Post, document: Document, row_id: int | Non
                 return _told(ws, found[latest["id"]], latest["id"])
         elif latest["order_id"] is not None and document.error is None:
             return _told(ws, latest["order_id"], None)
-        row_id = latest["id"]
+        (row,) = load_documents(ws.tx, [latest["id"]])
     # A number that is none is a fault of money when an amount was due: only its account's mapping can tell.
     told = document.error if document.error is None or document.error.code != "number" else None
-    return _failed(document, told or _why(ws, post, row_id))
+    return _failed(document, told or _why(ws, post, row))
 
 
-def _why(ws: Workspace, post: Post, row_id: int) -> HubError:
-    """Why a stored document is no order: read once more for the path and the words, which its row does not keep."""
-    (row,) = load_documents(ws.tx, [row_id])
+def _why(ws: Workspace, post: Post, row: Row) -> HubError:
+    """Why a document is no order: read once more for the path and the words, which its row does not keep."""
     try:
         read_order(ws.directory.accounts[post.account_id], open_body(ws.hub.vault, row), ws.at)
     except HubError as error:

@@ -22,6 +22,7 @@ from storage.directory import load_bundles, load_listings
 from storage.exceptions import point_exceptions, put_exceptions
 from storage.goods import load_goods_rows
 from storage.idempotency import put_replies
+from storage.inbox import put_made
 from storage.locks import lock_identities
 from storage.rows import Row, sent_together
 from storage.stock import add_stock, lock_stock, save_stock_moves
@@ -30,7 +31,7 @@ from storage.times import micros, span
 
 from .bootstrap import Hub
 from .contexts import write_contexts
-from .directory import Account, Directory, read_directory
+from .directory import Account, Directory, RulesetAsks, read_directory
 from .dossier import DETAIL, Dossier, Extract, Snapshot, load_dossiers, restore, snapshot, write_dossiers
 from .lanes import dispatch_jobs
 from .limits import Limits, day_of, load_limits, write_limits
@@ -39,6 +40,7 @@ _NOTHING: Mapping[str, tuple[Listing, ...]] = MappingProxyType({})
 _DAY = span(timedelta(days=1))
 _MONTH = 30 * _DAY
 MANY_SENT = 1_000
+_REMEMBERED = 20_000  # source SKUs
 
 
 @dataclass(slots=True)
@@ -264,6 +266,7 @@ def load_goods(ws: Workspace, wanted: Iterable[tuple[int, str]], skus: Iterable[
             for row in rows
         )
     ours = {row["sku"] for rows in found.values() for row in rows} | skus | ws.directory.asks.gifts
+    _remember_listed(ws.hub, wanted, found)
     for sku, (version, components) in load_bundles(ws.tx, ours).items():
         ws.bundles[sku] = Bundle(sku=sku, version=version, components=tuple((part[0], part[1]) for part in components))
         ours |= {part[0] for part in components}
@@ -284,6 +287,23 @@ def load_goods(ws: Workspace, wanted: Iterable[tuple[int, str]], skus: Iterable[
                 ws.stale |= {(target.name, sku)}
 
 
+def _remember_listed(hub: Hub, wanted: Iterable[tuple[int, str]], found: Mapping[tuple[int, str], list[Row]]) -> None:
+    memory = hub.memory.setdefault("listed", {})
+    if len(memory) > _REMEMBERED:
+        memory.clear()
+    memory.update({key: tuple([row["sku"] for row in found.get(key, ())]) for key in wanted})
+
+
+def remembered_skus(hub: Hub, wanted: Iterable[tuple[int, str]], asks: RulesetAsks) -> set[str] | None:
+    """The SKUs that `load_goods` will ask for, if nothing has changed since this process asked for these listings last; None
+    where it never did. A guess, for what is asked ahead."""
+    memory: dict[tuple[int, str], tuple[str, ...]] = hub.memory.get("listed", {})
+    told = [memory.get(key) for key in wanted]
+    if None in told:
+        return None
+    return {sku for skus in told if skus for sku in skus} | asks.gifts
+
+
 def _load_limits(ws: Workspace, accounts: Iterable[int], *, plans: bool) -> None:
     orders = {order_id: dossier.order for order_id, dossier in ws.dossiers.items()}
     owners = {row["account_id"] for row in orders.values()} | set(accounts)
@@ -294,13 +314,18 @@ def count_history(ws: Workspace, buyers: Iterable[tuple[int, bytes]], accounts: 
     """How many orders these buyers (account id, buyer hash) placed in the last 24 hours; and what else of history the armed
     rules ask for: 30 days, and how many orders these accounts' senders ever sent."""
     buyers, asked = set(buyers), ws.directory.asks.history
-    ws.buyers |= stored.count_buyers(ws.tx, buyers, since=ws.now - _DAY)
+    ws.buyers |= stored.count_buyers(ws.tx, buyers, since=buyers_since(ws.now))
     if "buyer_orders_30d" in asked:
         ws.buyers_30d |= stored.count_buyers(ws.tx, buyers, since=ws.now - _MONTH)
     if "sender_orders_before" in asked:
         for owner in {ws.directory.accounts[each].owner for each in accounts} - ws.sent.keys():
             own = [account.id for account in ws.directory.accounts.values() if account.owner == owner]
             ws.sent[owner] = stored.count_sent(ws.tx, own, most=MANY_SENT)
+
+
+def buyers_since(now: int) -> int:
+    """From when on a buyer's orders count as recent (µs)."""
+    return now - _DAY
 
 
 def count_stored_history(ws: Workspace) -> None:
@@ -310,11 +335,13 @@ def count_stored_history(ws: Workspace) -> None:
     count_history(ws, buyers, (row["account_id"] for row in orders))
 
 
-def write_workspace(ws: Workspace, *, replies: Sequence[Row] = ()) -> None:
-    """Write every kept change: dossiers, stock, exceptions of documents that became no order; and replies to posts."""
+def write_workspace(ws: Workspace, *, documents: Iterable[Row] = (), replies: Sequence[Row] = ()) -> None:
+    """Write every kept change: dossiers, stock, exceptions of documents that became no order; and `documents` that are not stored
+    yet, and replies to posts."""
     pairs = [(dossier, ws.before.get(order_id)) for order_id, dossier in sorted(ws.dossiers.items())]
     write_contexts(ws)
     with sent_together(ws.tx, len(pairs)):
+        put_made(ws.tx, documents)
         write_dossiers(ws.tx, ws.hub.vault, pairs, ws.now)
         _write_stock(ws)
         write_limits(ws.tx, ws.limits)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Dialect, RootTransaction, Select, exc
+from sqlalchemy import Connection, Dialect, RootTransaction, Select, exc, func, select
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from .rows import Row
@@ -27,6 +27,17 @@ class Question:
 
     query: Select[Any]
     values: Mapping[str, Any]
+
+
+# PostgreSQL 18, plancache.c: a prepared statement is planned anew each time while plans for the values at hand look cheaper, and
+# lists of unknown length never do. Finding rows by keys has one good plan, and planning takes longer than finding a few.
+_PLANS = {
+    "plan_cache_mode": "force_generic_plan",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "enable_seqscan": "off",
+}
+_BY_INDEX = Question(select(*(func.set_config(name, value, True) for name, value in _PLANS.items())), {})
 
 
 @dataclass(slots=True)
@@ -64,6 +75,7 @@ def ask_ahead(tx: Connection, questions: Sequence[Question]) -> None:
     """Send these questions now, in this order, and keep the answers for whoever asks. SQLite has nothing to gain."""
     if tx.dialect.name == "sqlite" or not questions:
         return
+    questions = [_BY_INDEX, *questions]
     line: Any = tx.connection.driver_connection
     asked = [_asked(tx.dialect, question.query) for question in questions]
     try:

@@ -4,10 +4,11 @@ READ COMMITTED and durable commits."""
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import Connection, Engine, create_engine, event, exc, make_url, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 
@@ -15,6 +16,7 @@ from domain.errors import ConfigError
 
 _SQLITE_FIXED = (3, 51, 3)
 _BUSY_SECONDS = 30
+_QUIET_SECONDS = 0.5
 _READ_ONLY = "hub_read"
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -98,6 +100,7 @@ def _open_sqlite(url: str, pool: int) -> Engine:
         poolclass=QueuePool,
         pool_size=pool,
         max_overflow=pool,
+        pool_use_lifo=True,  # the one that was used last has pages in its memory that are still true
         connect_args={"check_same_thread": False, "timeout": _BUSY_SECONDS, "isolation_level": None},
     )
 
@@ -126,9 +129,10 @@ def _open_postgresql(url: str, pool: int, patience: float) -> Engine:
         hide_parameters=True,
         pool_size=pool,
         max_overflow=pool,
-        pool_pre_ping=True,
+        pool_use_lifo=True,
         connect_args=_manners(url, patience),
     )
+    _ask_whether_alive(engine)
 
     @event.listens_for(engine, "first_connect")
     def _posture(connection: Any, _record: Any) -> None:
@@ -140,6 +144,25 @@ def _open_postgresql(url: str, pool: int, patience: float) -> Engine:
         connection.rollback()
 
     return engine
+
+
+def _ask_whether_alive(engine: Engine) -> None:
+    """A line that was quiet is asked whether it still works before anybody gets it, and replaced with all others when it does not.
+    One that worked a moment ago is not asked: that would cost every transaction of a busy process a round trip."""
+
+    @event.listens_for(engine, "checkin")
+    def _used(_line: Any, record: Any) -> None:
+        record.info["used"] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def _ask(line: Any, record: Any, _proxy: Any) -> None:
+        used = record.info.get("used")
+        if used is None or time.monotonic() - used < _QUIET_SECONDS:
+            return
+        try:
+            engine.dialect.do_ping(line)
+        except engine.dialect.loaded_dbapi.Error as error:
+            raise exc.InvalidatePoolError from error
 
 
 def _manners(url: str, patience: float) -> dict[str, object]:

@@ -28,7 +28,7 @@ from domain.errors import RetryableError
 
 from .asking import Question, ask_rows
 from .many import among, bind_values
-from .rows import Row, chunks, insert_missing, load_rows, rows_of, update_rows
+from .rows import Row, chunks, insert_missing, insert_rows, load_rows, rows_of, update_rows
 from .tables import inbox
 from .vault import Vault
 
@@ -97,6 +97,24 @@ def put_new(
     if left:
         raise RetryableError("inbox_busy", "other writers keep storing newer versions of the same documents")
     return stored
+
+
+def make_new(
+    tx: Connection, vault: Vault, new_ids: Callable[[int], list[int]], arrivals: Sequence[Arrival], now: int
+) -> dict[int, Row]:
+    """The rows of `put_new` for documents that all differ, not stored yet: for a transaction that knows before its end how each
+    of them ends, and writes it once (`put_made`)."""
+    latest, made = _latest(tx, {arrival.key for arrival in arrivals}), {}
+    for index, arrival in enumerate(arrivals):
+        digest, (seq, last) = body_hash(arrival.body), latest.get(arrival.key, (0, b""))
+        if digest != last:
+            made[index] = _row(vault, new_ids(1)[0], arrival, seq + 1, digest, now)
+    return made
+
+
+def put_made(tx: Connection, rows: Iterable[Row]) -> None:
+    """Store what `make_new` made. A plain insert on purpose: whoever stored another version meanwhile was first."""
+    insert_rows(tx, inbox, sorted(rows, key=_key))
 
 
 def body_hash(body: bytes) -> bytes:

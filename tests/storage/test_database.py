@@ -54,6 +54,24 @@ def test_a_postgresql_that_may_lose_what_it_acknowledged_is_refused(pg_server: S
     assert pg_server.folder.exists()
 
 
+def test_a_line_that_broke_while_it_was_quiet_is_noticed_before_it_is_used(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage.database, "_QUIET_SECONDS", 0.0)
+    engine, other = open_engine(postgres_url), open_engine(postgres_url)
+    ask = text("select pg_backend_pid()")
+    with engine.begin() as tx:
+        numbers = [tx.execute(ask).scalar_one()]
+    with engine.begin() as tx:
+        assert tx.execute(ask).scalar_one() == numbers[0], "the one that was used last"
+    with other.begin() as tx:
+        tx.execute(text("select pg_terminate_backend(:number, 5000)"), {"number": numbers[0]})
+    with engine.begin() as tx:
+        assert tx.execute(ask).scalar_one() != numbers[0]
+    engine.dispose()
+    other.dispose()
+
+
 def test_any_other_database_is_refused() -> None:
     with pytest.raises(ConfigError, match="mysql"):
         open_engine("mysql://root@127.0.0.1/hub")
