@@ -37,7 +37,6 @@ ALIASES: Mapping[str, str] = MappingProxyType({"RMB": "CNY", "人民币": "CNY"}
 # One amount. Sums of thousands of amounts still fit the 63 bits of a database column.
 MAX_MINOR = 10**15
 _MAX_TEXT = 40
-_MAX_DIGITS = 15
 # [0-9], not \d, and fullmatch, not $: \d takes full-width digits and $ allows a line end.
 _NUMBER = re.compile(r"(-?)([0-9]+)(?:\.([0-9]+))?")
 _WIDE = Context(prec=2 * _MAX_TEXT)
@@ -66,10 +65,6 @@ def to_minor(text: str | int | Decimal, currency: str, *, path: str = "", roundi
     exponent = EXPONENTS.get(currency)
     if exponent is None:
         exponent = EXPONENTS[read_currency(currency, path=path)]
-    if type(text) is str and len(text) <= _MAX_DIGITS and text.isascii():
-        whole, _, decimals = text.partition(".")
-        if len(decimals) == exponent > 0 and whole.isdigit() and decimals.isdigit():
-            return int(whole + decimals)  # nearly always: exactly the currency's decimals, no sign, in range
     plain = text if isinstance(text, str) else _plain(text, path)
     match = _NUMBER.fullmatch(plain) if len(plain) <= _MAX_TEXT else None
     if match is None:

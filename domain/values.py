@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import MISSING, Field, dataclass, field, fields, make_dataclass
-from functools import cache
+from functools import cache, lru_cache
 from operator import attrgetter
 from typing import Any, TypeVar
 
@@ -80,6 +80,7 @@ def changer(made: type[_T], *names: str) -> Callable[..., _T]:
     return change
 
 
+@lru_cache(maxsize=1024)
 def _ordered(made: Any, names: tuple[str, ...]) -> Callable[..., Any]:
     """A twin that is filled with these fields by place; the others have their defaults. Slots lie by their names, so a twin may
     take its fields in any order."""

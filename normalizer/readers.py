@@ -17,7 +17,7 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from domain.errors import MappingError
-from domain.money import read_currency, to_minor
+from domain.money import EXPONENTS, read_currency, to_minor
 
 MAX_QUANTITY: Final = 1_000_000  # row 34: 1e9 of anything is a fault of the source, not an order
 # Earlier is a null date, or seconds read as milliseconds: no source here existed then.
@@ -25,6 +25,7 @@ _EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _ISO: Final = re.compile(
     r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?(?: ?(?:[Zz]|[+-]\d\d:?\d\d))?", re.ASCII
 )
+_SHORT: Final = 15  # characters of an amount that is in range whatever its digits are
 _QUANTITY: Final = re.compile(r"[1-9][0-9]{0,6}")
 _WHOLE: Final = re.compile(r"([1-9][0-9]{0,6})(?:\.0+)?")
 _TRUE: Final = frozenset({"true", "1", "yes", "y"})
@@ -146,7 +147,9 @@ def as_texts(value: Any) -> tuple[str, ...]:
 
 def as_currency(value: Any) -> str:
     """The ISO 4217 code of what the source wrote, by `domain.money.read_currency`. Errors: `currency_unknown`."""
-    return read_currency(value if isinstance(value, str) else "")
+    return (
+        value if type(value) is str and value in EXPONENTS else read_currency(value if isinstance(value, str) else "")
+    )
 
 
 def _money(value: Any, context: Context) -> int:
@@ -162,8 +165,18 @@ def _minor(value: Any, currency: str) -> int:
 
 @lru_cache(maxsize=8)
 def _minors_in(currency: str) -> Callable[[str], int]:
-    """Only for texts: to a dictionary 1, 1.0, True and Decimal("1") are one key. Prices come again and again."""
-    return lru_cache(maxsize=2048)(partial(_minor, currency=currency))
+    """Only for texts: to a dictionary 1, 1.0, True and Decimal("1") are one key. Prices come again and again; and nearly every
+    amount has no sign and exactly the currency's decimals."""
+    digits = EXPONENTS.get(currency, 0)
+
+    def read(text: str) -> int:
+        if text.isascii() and len(text) <= _SHORT:
+            whole, _, decimals = text.partition(".")
+            if len(decimals) == digits > 0 and whole.isdigit() and decimals.isdigit():
+                return int(whole + decimals)
+        return _minor(text, currency)
+
+    return lru_cache(maxsize=2048)(read)
 
 
 as_money: Final = Contextual(_money, "money", texts=lambda context: _minors_in(context.currency))

@@ -9,14 +9,14 @@ from datetime import UTC, datetime, tzinfo
 from operator import itemgetter
 from typing import Any, Final, TypeAlias
 
-from domain.money import MAX_MINOR
+from domain.money import EXPONENTS, MAX_MINOR
 from domain.order import Amounts, Consignee, Line, Order
 from domain.values import maker
 
 from .bulk import FAULTS, Named, Plans, Shape, read_values, shape_of
-from .compiled import Field
+from .compiled import At, Field
 from .plain import FUTURE, MAX_ID_LENGTH, MAX_LINES, PAYMENTS, Compiled, read_after_sales, read_discounts, texts_of
-from .readers import Context
+from .readers import Context, as_currency, as_text
 
 _MAX_KITS: Final = 8  # zones and currencies of one mapping that are prepared at a time
 _NOTHING: Final = 0  # the place of a value that is always None
@@ -57,9 +57,10 @@ class _LinePlaces:
 @dataclass(frozen=True, slots=True, eq=False)
 class Usual:
     """A mapping prepared: where everything is (`record`, `line`), and for each value to be made, which of the values read are
-    its own (`pick_…`) and how it is made of them."""
+    its own (`pick_…`) and how it is made of them. `currency` is its key where that is all there is to it."""
 
     compiled: Compiled
+    currency: str | None
     record: Shape
     line: Shape
     has_version: bool
@@ -106,6 +107,7 @@ def prepare(
     line, at, line_names = _line_shape(sections["line"])
     return Usual(
         compiled=compiled,
+        currency=_currency_key(order["currency"]),
         record=shape,
         line=line,
         has_version="version" in plain,
@@ -124,6 +126,12 @@ def prepare(
         make_order=maker(Order, (*_OURS, *rest)),
         make_line=maker(Line, line_names),
     )
+
+
+def _currency_key(source: Field) -> str | None:
+    if not isinstance(source, At) or source.read not in (as_text, as_currency) or not isinstance(source.path, str):
+        return None
+    return None if "." in source.path else source.path
 
 
 def _typed(section: Mapping[str, Field], target: type) -> list[Named]:
@@ -159,7 +167,9 @@ def read_usual(record: Mapping[str, Any], usual: Usual, zone: tzinfo, now: datet
 def _read(record: dict[str, Any], usual: Usual, zone: tzinfo, now: datetime) -> Order | None:
     compiled = usual.compiled
     context = Context(zone, record)
-    currency = context.currency = compiled.currency(record, context)
+    told: Any = None if usual.currency is None else record.get(usual.currency)
+    currency: str = told if told in EXPONENTS else compiled.currency(record, context)
+    context.currency = currency
     kit = usual.kits.get((zone, currency)) or _kit(usual, zone, currency)
     values = [None, *read_values(usual.record, record, context, kit[0])]
     word, payment, external_id, source_time, placed_at, paid_at, source_status, version = usual.pick_state(values)

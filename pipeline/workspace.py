@@ -8,6 +8,7 @@ from collections import ChainMap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import lru_cache
 from operator import itemgetter
 from types import MappingProxyType
 from typing import Any
@@ -255,16 +256,7 @@ def load_goods(ws: Workspace, wanted: Iterable[tuple[int, str]], skus: Iterable[
         return
     found = load_listings(ws.tx, wanted)
     for (account_id, external_sku), rows in found.items():
-        ws.listings.setdefault(account_id, {})[external_sku] = tuple(
-            Listing(
-                external_sku=row["external_sku"],
-                sku=row["sku"],
-                quantity=row["quantity"],
-                listed=row["listed"],
-                floor_price=row["floor_price"],
-            )
-            for row in rows
-        )
+        ws.listings.setdefault(account_id, {})[external_sku] = tuple([_listing(*_of_listing(row)) for row in rows])
     ours = {row["sku"] for rows in found.values() for row in rows} | skus | ws.directory.asks.gifts
     _remember_listed(ws.hub, wanted, found)
     for sku, (version, components) in load_bundles(ws.tx, ours).items():
@@ -274,17 +266,40 @@ def load_goods(ws: Workspace, wanted: Iterable[tuple[int, str]], skus: Iterable[
         told = {name: row[name] for name in ("weight_grams", "volume_ml", "supplier")}
         ws.goods[sku] = Goods(sku=sku, classes=frozenset(row["classes"]), **told)
         ws.titles[sku] = row["title"]
-    # Rows of this batch stay: earlier orders have moved them, and they are locked since they were first read.
-    ws.stock |= {key: row for key, row in lock_stock(ws.tx, ours).items() if key not in ws.stock}
-    ws.backorder |= {row["sku"] for row in ws.stock.values() if row["backorder"]}
+    _take_stock(ws, lock_stock(ws.tx, ours))
+
+
+def _take_stock(ws: Workspace, rows: Mapping[tuple[int, str], Row]) -> None:
+    """What locked rows say about what may be sold."""
     limit = round(ws.hub.settings.stale_seconds * 1_000_000)
     oldest = ws.now - limit if limit else 0
-    for (warehouse_id, sku), row in ws.stock.items():
-        target = ws.directory.targets.get(warehouse_id)
-        if target is not None:
-            ws.available[target.name, sku] = free_units(row)
+    names = {target_id: target.name for target_id, target in ws.directory.targets.items()}
+    endless: set[str] = set()
+    stale: set[tuple[str, str]] = set()
+    for key, row in rows.items():
+        # Rows of this batch stay: earlier orders have moved them, and they are locked since they were first read.
+        if key in ws.stock:
+            continue
+        ws.stock[key] = row
+        warehouse_id, sku = key
+        if row["backorder"]:
+            endless.add(sku)
+        name = names.get(warehouse_id)
+        if name is not None:
+            free = row["on_hand"] - row["reserved"] - row["buffer"]
+            ws.available[name, sku] = max(0, free)
             if oldest and 0 < row["source_time"] < oldest:
-                ws.stale |= {(target.name, sku)}
+                stale.add((name, sku))
+    ws.backorder |= endless
+    ws.stale |= stale
+
+
+_of_listing = itemgetter("external_sku", "sku", "quantity", "listed", "floor_price")
+
+
+@lru_cache(maxsize=8192)
+def _listing(external_sku: str, sku: str, quantity: int, listed: bool, floor_price: int | None) -> Listing:
+    return Listing(external_sku=external_sku, sku=sku, quantity=quantity, listed=listed, floor_price=floor_price)
 
 
 def _remember_listed(hub: Hub, wanted: Iterable[tuple[int, str]], found: Mapping[tuple[int, str], list[Row]]) -> None:

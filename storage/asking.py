@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import repeat
 from typing import Any
 
 from sqlalchemy import Connection, Dialect, RootTransaction, Select, exc, func, select
@@ -68,7 +69,7 @@ def ask(tx: Connection, question: Question) -> Answer:
 def ask_rows(tx: Connection, question: Question) -> list[Row]:
     """The same as dictionaries by the names of columns."""
     names = _asked(tx.dialect, question.query).names
-    return [dict(zip(names, row, strict=True)) for row in ask(tx, question)]
+    return [*map(dict, map(zip, repeat(names), ask(tx, question)))]
 
 
 def ask_ahead(tx: Connection, questions: Sequence[Question]) -> None:

@@ -110,7 +110,11 @@ def load_listings(tx: Connection, wanted: Iterable[tuple[int, str]]) -> dict[tup
     found: dict[tuple[int, str], list[Row]] = {}
     for question in about_listings(tx, wanted):
         for row in ask_rows(tx, question):
-            found.setdefault((row["account_id"], row["external_sku"]), []).append(row)
+            key = (row["account_id"], row["external_sku"])
+            if key in found:
+                found[key].append(row)
+            else:
+                found[key] = [row]
     return found
 
 

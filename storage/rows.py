@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from itertools import chain
+from itertools import chain, repeat
 from typing import Any
 
 import psycopg
@@ -144,7 +144,7 @@ def rows_of(tx: Connection, query: Any, values: Mapping[str, Any] | None = None)
     """The rows of a query as plain dictionaries."""
     result = tx.execute(query, values)
     names = tuple(result.keys())
-    return [dict(zip(names, row, strict=True)) for row in result.all()]
+    return [*map(dict, map(zip, repeat(names), result.all()))]
 
 
 def chunks(values: Sequence[Any], size: int = _CHUNK) -> Iterator[Sequence[Any]]:

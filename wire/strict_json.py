@@ -68,8 +68,12 @@ def parse(data: bytes, *, limits: JsonLimits = DEFAULT_LIMITS) -> Parsed:
     Raises MappingError with code `encoding`, `depth`, `number`, `string_too_long`, `duplicate_key` or `json`; nothing
     else.
     """
+    plain = limits is DEFAULT_LIMITS and _is_plain(data)
+    quick = _quick(data) if plain else None
+    if quick is not None:
+        return Parsed(quick[0])
     text, slow_numbers, unsafe, whole_numbers = _check(data, limits)
-    quick = _quick(data) if whole_numbers else None
+    quick = _quick(data) if whole_numbers and not plain else None
     if quick is not None:
         return Parsed(quick[0])
     try:
@@ -161,6 +165,17 @@ def _exact(item: object) -> str:
 
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_exact)
+
+
+def _is_plain(data: bytes) -> bool:
+    """Whether nothing about these bytes needs a closer look, if orjson reads them and writes the same bytes back: no escapes, no
+    fractions, no number of many digits, few brackets, no long string."""
+    if len(data) > DEFAULT_LIMITS.string or b"\\" in data or b"\x00" in data:
+        return False
+    outside = b"".join(data.split(b'"')[::2])
+    if b"." in outside or outside.count(b"[") + outside.count(b"{") > DEFAULT_LIMITS.depth:
+        return False
+    return _LONG_NUMBER not in outside.translate(_SHAPE)
 
 
 def _quick(data: bytes) -> tuple[Any] | None:
