@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from operator import call
 from types import NoneType
 from typing import Any, Final, TypeAlias
 
@@ -17,7 +16,7 @@ from domain.errors import MappingError
 
 from .compiled import FAULTS as READING
 from .compiled import MISSING_CODES, REQUIRED, At, Both, Field, Getter, compile_field
-from .readers import Context, Contextual, as_bool, as_quantity, as_text, as_trimmed
+from .readers import Context, Contextual, as_bool, as_is, as_quantity, as_text, as_trimmed
 
 FAULTS: Final = (MappingError, *READING)
 MAX_PLANS: Final = (
@@ -55,11 +54,20 @@ class Shape:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class _Plan:
+    """Of values of certain types: which are read, and how; and which are missing, and what they are then. All others are
+    canonical as they were found."""
+
+    ops: tuple[tuple[int, Op], ...]
+    defaults: tuple[tuple[int, Any], ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Plans:
     """How to read the combinations of types met so far, in one zone and currency."""
 
     context: Context
-    by_types: dict[tuple[type, ...], tuple[Op, ...]] = field(default_factory=dict)
+    by_types: dict[tuple[type, ...], _Plan] = field(default_factory=dict)
 
 
 def shape_of(named: Sequence[Named]) -> Shape:
@@ -95,7 +103,25 @@ def shape_of(named: Sequence[Named]) -> Shape:
 
 def read_values(shape: Shape, record: Mapping[str, Any], context: Context, plans: Plans) -> list[Any]:
     """The canonical values, in the shape's own order (see `Shape.places`). One of FAULTS for anything unusual."""
-    raw: list[Any] = []
+    values = _find(shape, record, context.order)
+    types = tuple(map(type, values))
+    plan = plans.by_types.get(types) or _plan(shape, types, plans)
+    for place, read in plan.ops:
+        values[place] = read(values[place])
+    for place, default in plan.defaults:
+        values[place] = default
+    if shape.own:
+        values += [find(record) for find in shape.own]
+    if shape.own_both:
+        values += [find(context.order, record) for find in shape.own_both]
+    if shape.getters:
+        values += [get(record, context) for get in shape.getters]
+    return values
+
+
+def _find(shape: Shape, record: Mapping[str, Any], order: Mapping[str, Any]) -> list[Any]:
+    """The values that are still to be read, as they stand in the document."""
+    values: list[Any] = []
     for parent, keys, blanks in shape.groups:
         inner: Any = record
         for step in parent:
@@ -103,25 +129,15 @@ def read_values(shape: Shape, record: Mapping[str, Any], context: Context, plans
             if inner is None:
                 break
         if type(inner) is dict:
-            raw += map(inner.get, keys)
+            values += map(inner.get, keys)
         elif inner is None:
-            raw += blanks
+            values += blanks
         else:
             raise LookupError
-    order = context.order
     if shape.found:
-        raw += [find(record) for find in shape.found]
+        values += [find(record) for find in shape.found]
     if shape.both:
-        raw += [find(order, record) for find in shape.both]
-    types = tuple(map(type, raw))
-    ops = plans.by_types.get(types) or _plan(shape, types, plans)
-    values = [*map(call, ops, raw)]
-    if shape.own:
-        values += [find(record) for find in shape.own]
-    if shape.own_both:
-        values += [find(order, record) for find in shape.own_both]
-    if shape.getters:
-        values += [get(record, context) for get in shape.getters]
+        values += [find(order, record) for find in shape.both]
     return values
 
 
@@ -156,25 +172,30 @@ def _function(source: Field, name: str, type_name: str, how: _How | None) -> tup
     return ("own" if how is None else "found"), place
 
 
-def _plan(shape: Shape, types: tuple[type, ...], plans: Plans) -> tuple[Op, ...]:
-    ops = tuple([_op(how, kind, plans.context) for how, kind in zip(shape.hows, types, strict=True)])
+def _plan(shape: Shape, types: tuple[type, ...], plans: Plans) -> _Plan:
+    ops: list[tuple[int, Op]] = []
+    defaults: list[tuple[int, Any]] = []
+    for place, (how, kind) in enumerate(zip(shape.hows, types, strict=True)):
+        if kind is not NoneType:
+            op = _op(how, kind, plans.context)
+            ops += [] if op is None else [(place, op)]
+        elif how.default is REQUIRED:
+            raise LookupError
+        elif how.default is not None:
+            defaults.append((place, how.default))
     if len(plans.by_types) >= MAX_PLANS:
         plans.by_types.clear()
-    plans.by_types[types] = ops
-    return ops
+    plan = plans.by_types[types] = _Plan(tuple(ops), tuple(defaults))
+    return plan
 
 
-def _op(how: _How, kind: type, context: Context) -> Op:
-    """What makes the canonical value of one of this type. LookupError: nothing that is usual."""
+def _op(how: _How, kind: type, context: Context) -> Op | None:
+    """What makes the canonical value of one of this type; None where it is that already. LookupError: nothing that is usual."""
     read, default = how.read, how.default
-    if kind is NoneType:
-        if default is REQUIRED:
-            raise LookupError
-        return {None: default}.__getitem__
     if how.exact:
         if kind is not int:
             raise LookupError
-        return int
+        return None
     if isinstance(read, Contextual):
         if kind is not str or read.texts is None:
             whole = read.read
@@ -182,9 +203,9 @@ def _op(how: _How, kind: type, context: Context) -> Op:
         blank = read.blank_is_missing and default is not REQUIRED
         return _or_default(read.texts(context), default) if blank else read.texts(context)
     if kind is str and read in (as_text, as_trimmed):
-        taken: Op = str if read is as_text else str.strip
-        return taken if default is REQUIRED or default == "" else _or_default(taken, default)
-    return bool if kind is bool and read is as_bool else read
+        taken: Op | None = None if read is as_text else str.strip
+        return taken if default is REQUIRED or default == "" else _or_default(taken or str, default)
+    return None if read is as_is or (kind is bool and read is as_bool) else read
 
 
 def _or_default(read: Op, default: Any) -> Op:
