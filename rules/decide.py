@@ -46,8 +46,8 @@ def decide(order: Order, facts: Facts, ruleset: Ruleset, *, trace: bool = True) 
     full = add_gifts(order, gifts, facts) if gifts or bare is not order else order
     if full is not bare:
         rules = rules_to_test(ruleset, full, facts, trace=trace)
-    split = combine_split(matching(rules["split"], full, facts, steps, met))
-    route = combine_route(matching(rules["route"], full, facts, steps, met))
+    split = combine_split(matching(rules["split"], full, facts, steps, met)) if rules["split"] else None
+    route = combine_route(matching(rules["route"], full, facts, steps, met)) if rules["route"] else None
     choice = CarrierChoice(rules["carrier"], full, facts, trace) if rules["carrier"] else None
     plan = plan_parts(full, facts, ruleset.routing, route, split, choice, trace=trace)
     if choice is not None:
