@@ -33,9 +33,9 @@ def gift_lines(dossier: Dossier) -> dict[int, Row]:
 
 def with_gift_lines(dossier: Dossier, order: Order, outside: Iterable[Row]) -> Order:
     """The order with the gifts it has as further lines, less what a warehouse knows of (`outside`)."""
-    rows = gift_lines(dossier)
-    if not rows:
+    if len(dossier.lines) == len(order.lines):  # all of them the source's
         return order
+    rows = gift_lines(dossier)
     gone = _gone(dossier, outside)
     return replace(order, lines=(*order.lines, *(_line(row, gone.get(number, 0)) for number, row in rows.items())))
 

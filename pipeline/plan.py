@@ -356,10 +356,13 @@ def _goes_out(ws: Workspace, dossier: Dossier, since: int, not_before: datetime 
     once."""
     if dossier.private.get("at_once"):
         return since
-    delay = ws.hub.settings.delay_seconds
-    return max(
-        since + (span(timedelta(seconds=delay)) if delay else 0), 0 if not_before is None else micros(not_before)
-    )
+    leaves = since + _delay(ws.hub.settings.delay_seconds)
+    return leaves if not_before is None else max(leaves, micros(not_before))
+
+
+@lru_cache(maxsize=8)
+def _delay(seconds: float) -> int:
+    return span(timedelta(seconds=seconds))
 
 
 def hold_unpushed(ws: Workspace, dossier: Dossier) -> None:

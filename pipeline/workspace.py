@@ -32,7 +32,7 @@ from storage.times import micros, span
 
 from .bootstrap import Hub
 from .contexts import write_contexts
-from .directory import Account, Directory, RulesetAsks, read_directory
+from .directory import Account, Directory, RulesetAsks, Target, read_directory
 from .dossier import DETAIL, Dossier, Extract, Snapshot, load_dossiers, restore, snapshot, write_dossiers
 from .lanes import dispatch_jobs
 from .limits import Limits, day_of, load_limits, write_limits
@@ -75,10 +75,12 @@ class Workspace:
     contexts: dict[str, str] = field(default_factory=dict)
     block: int = 4
     drawn: list[int] = field(default_factory=list)
+    limited: list[Target] = field(init=False)
     now: int = field(init=False)
 
     def __post_init__(self) -> None:
         self.now = micros(self.at)
+        self.limited = [one for one in self.directory.targets.values() if one.info.capacity is not None]
 
     def new_id(self) -> int:
         """An id above all before it. Drawn in blocks, each twice the last: what is left over of them is nobody's."""
@@ -151,7 +153,7 @@ class Workspace:
             buyer_orders_30d=_others(self.buyers_30d, (account.id, buyer), dossier.new, placed > self.now - _MONTH),
             sender_orders_before=self.sent_before(account, dossier) if history else MANY_SENT,
             goods=self.goods,
-            planned_today=self._planned_today(slots or {}),
+            planned_today=self._planned_today(slots or {}) if self.limited else {},
             waived=frozenset(waived) if waived else frozenset(),
         )
 
@@ -166,8 +168,7 @@ class Workspace:
             target.name: max(
                 0, self.limits.planned_on(target.id, day_of(target.info, self.at)) - slots.get(target.name, 0)
             )
-            for target in self.directory.targets.values()
-            if target.info.capacity is not None
+            for target in self.limited
         }
 
     def _count_new(self, account: Account, order: Row) -> None:

@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from domain.decision import Decision, Hold, TraceStep
 from domain.facts import Facts
 from domain.order import Order
-from domain.values import build
+from domain.values import maker
 
 from .combine import CarrierChoice, combine_holds, combine_merging, combine_route, combine_split, matching
 from .gifts import add_gifts, choose_gifts, without_gifts
@@ -29,6 +29,7 @@ from .schedule import earliest
 from .screen import rules_to_test
 
 NO_WAREHOUSE = "no_warehouse"
+_made = maker(Decision, ("ruleset", "holds", "parts", "tags", "trace", "gifts", "merging", "not_before", "matched"))
 
 
 def decide(order: Order, facts: Facts, ruleset: Ruleset, *, trace: bool = True) -> Decision:
@@ -46,8 +47,8 @@ def decide(order: Order, facts: Facts, ruleset: Ruleset, *, trace: bool = True) 
     full = add_gifts(order, gifts, facts) if gifts or bare is not order else order
     if full is not bare:
         rules = rules_to_test(ruleset, full, facts, trace=trace)
-    split = combine_split(matching(rules["split"], full, facts, steps, met))
-    route = combine_route(matching(rules["route"], full, facts, steps, met))
+    split = combine_split(matching(rules["split"], full, facts, steps, met)) if rules["split"] else None
+    route = combine_route(matching(rules["route"], full, facts, steps, met)) if rules["route"] else None
     choice = CarrierChoice(rules["carrier"], full, facts, trace) if rules["carrier"] else None
     plan = plan_parts(full, facts, ruleset.routing, route, split, choice, trace=trace)
     if choice is not None:
@@ -60,17 +61,16 @@ def decide(order: Order, facts: Facts, ruleset: Ruleset, *, trace: bool = True) 
     holds += short
     if plan.failure:
         holds.append(Hold(NO_WAREHOUSE, "routing", plan.failure))
-    return build(
-        Decision,
-        ruleset=ruleset.version,
-        holds=tuple(holds),
-        parts=plan.parts,
-        tags=tuple(dict.fromkeys(tags)) if tags else (),
-        trace=(*steps, *plan.trace) if steps is not None else (),
-        gifts=gifts,
-        merging=merging,
-        not_before=earliest(full, facts, schedules) if schedules else None,
-        matched=tuple(met),
+    return _made(
+        ruleset.version,
+        tuple(holds),
+        plan.parts,
+        tuple(dict.fromkeys(tags)) if tags else (),
+        (*steps, *plan.trace) if steps is not None else (),
+        gifts,
+        merging,
+        earliest(full, facts, schedules) if schedules else None,
+        tuple(met),
     )
 
 

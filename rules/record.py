@@ -139,7 +139,7 @@ def _placer(hint: Any, write: Convert | None) -> Convert | None:
         plain = get_origin(hint) is tuple and all(each in {str, int, bool, Ellipsis} for each in get_args(hint))
         return None if plain else write
     place, many = inner[0].place, inner[1]
-    return (lambda values: [place(each) for each in values]) if many else place
+    return (lambda values: [place(each) for each in values] if values else ()) if many else place
 
 
 def _named(values: Sequence[Any], layout: Layout) -> Json:
@@ -222,6 +222,8 @@ def _write_time(value: datetime) -> int | str | list[int]:
     shows it so."""
     if value.tzinfo is not UTC:
         return value.isoformat()
+    if not value.microsecond:
+        return int(value.timestamp())
     since = value - _EPOCH
     seconds = since.days * 86_400 + since.seconds
     return [seconds, since.microseconds] if since.microseconds else seconds

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from domain.decision import Part, PartLine, TraceStep
 from domain.facts import Facts, WarehouseInfo
 from domain.order import Line, Order
-from domain.values import build
+from domain.values import maker
 
 from .covering import Group, Needs, choose_fewest, improve, most_of, smallest_sets
 from .ranking import Ranked, handles, rank, usable
@@ -32,6 +32,7 @@ from .splitting import NODES, Nodes, Parcel, cut_lots, fits_one, is_unlimited, l
 EXACT_PLANS = 128
 _COMPARED = 5 * NODES
 _WHOLE = Split()
+_whole_part = maker(Part, ("warehouse", "lines", "carrier"))
 _NOT_SHIPPED_BY_US = frozenset({"cancelled", "shipped"})
 
 
@@ -146,7 +147,7 @@ def _plan_straight(
                 break
         else:
             carrier = choose_carrier(here, wanted, routing, order.consignee, 0)
-            return Plan((build(Part, warehouse=name, lines=demand, carrier=carrier),))
+            return Plan((_whole_part(name, demand, carrier),))
     return None
 
 
