@@ -162,7 +162,7 @@ def spare_the_collector() -> None:
     """Let the garbage collector of this process look seldom, and never at what is there already."""
     # Orders are short-lived trees without cycles: collecting the whole heap every few hundred of them costs a quarter of the time.
     gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
+    gc.set_threshold(200_000, 20, 50)
 
 
 def keep_only(hub: Hub) -> Runner:

@@ -226,9 +226,7 @@ def write_dossiers(tx: Connection, vault: Vault, dossiers: Sequence[tuple[Dossie
     for dossier, _ in dossiers:
         if dossier.log:
             _chain(dossier, events, now)
-    # One after the other, each kind by itself: what sealing works with stays at hand.
-    for dossier, before in dossiers:
-        _seal_order(dossier, before, vault, now)
+    _seal_orders(dossiers, vault, now)
     for dossier, before in dossiers:
         if before is None:
             inserts[t.orders].append(dossier.order)
@@ -239,9 +237,9 @@ def write_dossiers(tx: Connection, vault: Vault, dossiers: Sequence[tuple[Dossie
             _compare(dossier, before, inserts, updates, columns)
         inserts[t.decisions] += dossier.decisions
         inserts[t.after_sale_lines] += dossier.after_sale_lines
-    # One after the other: with other work in between, sealing one takes three times as long.
-    for row in inserts[t.decisions]:
-        row["record"] = vault.seal_json(RECORD, row["id"], row["record"])
+    records = vault.seal_many(RECORD, [(row["id"], row["record"]) for row in inserts[t.decisions]])
+    for row, record in zip(inserts[t.decisions], records, strict=True):
+        row["record"] = record
     for table in _WRITE_ORDER:
         insert_rows(tx, table, inserts[table])
         if columns[table]:
@@ -317,9 +315,13 @@ def _chain(dossier: Dossier, rows: list[tuple[Any, ...]], now: int) -> None:
     order["event_seq"], order["event_hash"] = seq, previous
 
 
-def _seal_order(dossier: Dossier, before: Snapshot | None, vault: Vault, now: int) -> None:
-    if before is None or dossier.private != before.private:
-        dossier.order["private"] = vault.seal_json(PRIVATE, dossier.id, dossier.private)
-    if before is not None and (dossier.order != before.order or dossier.log):
-        dossier.order["updated_at"] = now
-        dossier.order["revision"] = int(before.order["revision"]) + 1
+def _seal_orders(dossiers: Sequence[tuple[Dossier, Snapshot | None]], vault: Vault, now: int) -> None:
+    # One after the other: with other work in between, sealing one takes three times as long.
+    fresh = [dossier for dossier, before in dossiers if before is None or dossier.private != before.private]
+    privates = vault.seal_many(PRIVATE, [(dossier.order["id"], dossier.private) for dossier in fresh])
+    for dossier, private in zip(fresh, privates, strict=True):
+        dossier.order["private"] = private
+    for dossier, before in dossiers:
+        if before is not None and (dossier.order != before.order or dossier.log):
+            dossier.order["updated_at"] = now
+            dossier.order["revision"] = int(before.order["revision"]) + 1

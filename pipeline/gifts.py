@@ -28,6 +28,8 @@ def own_lines(dossier: Dossier) -> dict[int, Row]:
 
 
 def gift_lines(dossier: Dossier) -> dict[int, Row]:
+    if max(dossier.lines, default=0) < FIRST:
+        return {}
     return {number: row for number, row in sorted(dossier.lines.items()) if number >= FIRST}
 
 

@@ -28,7 +28,7 @@ from .contexts import network_of, sender_of
 from .directory import Account
 from .dossier import Dossier
 from .exceptional import open_codes, problem_causes, sync_exceptions
-from .gifts import own_lines, parts_to_plan, with_gift_lines
+from .gifts import FIRST, own_lines, parts_to_plan, with_gift_lines
 from .limits import day_of
 from .merging import wait_for_others
 from .reservations import held_places, may_reserve, set_day
@@ -58,7 +58,7 @@ def plan_order(ws: Workspace, dossier: Dossier, order: Order, account: Account) 
     waiting = not passed and any(verdict.waiting for verdict in verdicts)
     _remember_goods(dossier, checked)
     dossier.private["ship_to"] = consignee_values(checked.consignee)
-    dossier.order |= {"country": checked.consignee.country, "region": checked.consignee.region}
+    dossier.order["country"], dossier.order["region"] = checked.consignee.country, checked.consignee.region
     seen = with_gift_lines(dossier, checked, outside)
     decision = decide(seen, facts, ws.directory.ruleset, trace=False)
     problems = [] if passed else _left(verdicts, decision)
@@ -154,12 +154,12 @@ def set_state(ws: Workspace, fulfilment: Row, state: str) -> bool:
 
 def refresh_status(dossier: Dossier) -> None:
     """Compute the order's status from all its fulfilments; facts that would lead backwards leave it."""
-    order, lines = dossier.order, own_lines(dossier).values()
+    order = dossier.order
     if not dossier.package_lines:
         if order["cancelled_at"] is not None and not dossier.live():
             order["status"] = "closed"
             return
-        states = {line["state"] for line in lines}
+        states = {line["state"] for number, line in dossier.lines.items() if number < FIRST}
         left = states != {"cancelled"} if states else None
         order["status"] = _unshipped_status(order["status"], left, order["payment"] != "unpaid")
         return
@@ -169,7 +169,7 @@ def refresh_status(dossier: Dossier) -> None:
             line["quantity"] if line["state"] == "cancelled" else 0,
             shipped_units(dossier, line),
         )
-        for line in lines
+        for line in own_lines(dossier).values()
     ]
     closing = order["cancelled_at"] is not None and not dossier.live()
     if closing and not any(step.shipped for step in progress):

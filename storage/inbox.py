@@ -12,16 +12,19 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import orjson
 from sqlalchemy import (
     BindParameter,
     ColumnElement,
     Connection,
     FromClause,
     Select,
+    Update,
     and_,
     bindparam,
     func,
     select,
+    update,
 )
 
 from domain.errors import RetryableError
@@ -172,7 +175,21 @@ def open_body(vault: Vault, row: Row) -> bytes:
 
 def settle_documents(tx: Connection, rows: Sequence[Row]) -> None:
     """Write how documents ended: rows of id, state, order_id, error."""
-    update_rows(tx, inbox, rows, ("state", "order_id", "error"))
+    if len(rows) > 1 and tx.dialect.name == "sqlite":
+        told = [(row["id"], row["state"], row["order_id"], row["error"]) for row in rows]
+        tx.execute(_settle_many(), {"ended": orjson.dumps(told).decode()})
+    else:
+        update_rows(tx, inbox, rows, ("state", "order_id", "error"))
+
+
+@cache
+def _settle_many() -> Update:
+    """On SQLite, which takes a list as JSON: a statement for each document costs twice as much."""
+    each = func.json_each(bindparam("ended")).table_valued("value").c.value
+    names = ("id", "state", "order_id", "error")
+    told = select(*[func.json_extract(each, f"$[{place}]").label(name) for place, name in enumerate(names)]).subquery()
+    values = {name: told.c[name] for name in names[1:]}
+    return update(inbox).where(inbox.c.id == told.c.id).values(values)
 
 
 def known_versions(tx: Connection, account_id: int, ids: Sequence[str]) -> dict[str, tuple[str, int]]:

@@ -23,6 +23,19 @@ def test_what_was_sealed_opens_unchanged(plain: bytes) -> None:
     assert len(plain) < 4 or plain not in blob
 
 
+@pytest.mark.parametrize("place", ["orders.private", "decisions.record", "inbox.body"])
+def test_many_values_sealed_together_open_each_at_its_own_row(place: str) -> None:
+    values = [(row, {"name": "x" * (row % 90), "row": row}) for row in range(200)]
+    blobs = VAULT.seal_many(place, values)
+    assert [VAULT.open_json(place, row, blob) for (row, _), blob in zip(values, blobs, strict=True)] == [
+        value for _, value in values
+    ]
+    assert [len(blob) for blob in blobs] == [len(VAULT.seal_json(place, row, value)) for row, value in values]
+    assert len(set(blobs)) == len(blobs)
+    with pytest.raises(ConfigError, match="vault_key"):
+        VAULT.open(place, 1, blobs[2])
+
+
 def test_a_thousand_swapped_values_are_a_thousand_refusals() -> None:
     blobs = [VAULT.seal("orders.private", row, f"secret {row}".encode()) for row in range(1001)]
     refused = 0
