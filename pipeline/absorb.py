@@ -177,6 +177,7 @@ def _load(ws: Workspace, read: Sequence[Read]) -> None:
     orders = [(document.row["source_id"], document.order) for document in read if document.order is not None]
     news = [item for document in read for item in document.news]
     codes = find_fulfilments(ws.tx, (item.reference for item in news)) if news else {}
+    ws.codes |= codes
     unknown = {item.reference for item in news} - codes.keys()
     ws.groups |= find_groups(ws.tx, unknown) if unknown else {}
     told = {*codes.values(), *(order_id for group in ws.groups.values() for order_id in group.orders)}
@@ -250,6 +251,8 @@ def _own(document: Read, news: ShippingNews, order_ids: Iterable[int]) -> None:
 
 
 def _order_of(ws: Workspace, code: str) -> int | None:
+    if (known := ws.codes.get(code)) is not None:
+        return known
     for order_id, dossier in ws.dossiers.items():
         if any(row["code"] == code for row in dossier.fulfilments.values()):
             return order_id

@@ -72,6 +72,7 @@ class Workspace:
     limits: Limits = field(default_factory=Limits)
     loose: list[Row] = field(default_factory=list)
     groups: dict[str, Group] = field(default_factory=dict)
+    codes: dict[str, int] = field(default_factory=dict)
     contexts: dict[str, str] = field(default_factory=dict)
     block: int = 4
     drawn: list[int] = field(default_factory=list)

@@ -105,8 +105,6 @@ def split_records(
     quick = _quick(data) if whole_numbers else None
     if quick is not None:
         return quick[0], _quick_records(quick[0], path, missing_ok=missing_ok)
-    if (apart := _apart(data, path, limits)) is not None:
-        return apart
     found: list[tuple[int, int, Any]] | None = None
 
     def at_target(start: int) -> tuple[Any, int]:
@@ -200,40 +198,6 @@ def _quick_records(value: Any, path: str, *, missing_ok: bool) -> list[tuple[byt
     if missing_ok:
         return []
     raise MappingError("records_missing", "no array here", path=path)
-
-
-def _apart(data: bytes, path: str, limits: JsonLimits) -> tuple[Any, list[tuple[bytes, Any]]] | None:
-    """`split_records` of a checked document in which the array is in orjson's own spelling, while numbers in some of its records
-    and around it may have fractions (a rate limit told as 1000.0): only those are read exactly, the rest of the document with
-    an empty array in its place. None when that is not so."""
-    names = path.split(".") if path else []
-    if not names or b"\\" in data:
-        return None
-    try:
-        found: Any = orjson.loads(data)
-        for name in names:
-            found = found[name]
-        inner = orjson.dumps(found)
-        start = data.find(inner)
-        if not isinstance(found, list) or not found or start < 0:
-            return None
-        whole = parse_value(data[:start] + b"[]" + data[start + len(inner) :], limits=limits)
-        holder = whole
-        for name in names[:-1]:
-            holder = holder[name]
-        # Empty now, so what was taken out was this array and no other that looks like it.
-        if holder[names[-1]] != []:
-            return None
-        records = [_record(orjson.dumps(each), each, limits) for each in found]
-    except (orjson.JSONDecodeError, orjson.JSONEncodeError, KeyError, TypeError, MappingError):
-        return None
-    holder[names[-1]] = [value for _, value in records]
-    return whole, records
-
-
-def _record(raw: bytes, value: Any, limits: JsonLimits) -> tuple[bytes, Any]:
-    """One that has fractions of its own is read exactly."""
-    return raw, value if _check(raw, limits)[3] else parse_value(raw, limits=limits)
 
 
 def _check(data: bytes, limits: JsonLimits) -> tuple[str, bool, bool, bool]:
