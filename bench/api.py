@@ -15,7 +15,7 @@ import sys
 import tempfile
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -29,7 +29,7 @@ from storage.database import open_engine
 
 from . import goods
 from .postgres import own_database
-from .posting import Done, Work, build_request, write_requests
+from .posting import Done, Work, build_request, post_apart, write_requests
 from .processes import answers, cpu_of, free_port, running, running_hub, wait_until
 
 CLIENTS = 32
@@ -205,17 +205,7 @@ def verify(run: Run) -> None:
 def _post(side: Side, folder: Path, requests: Sequence[bytes], connections: int, rate: float = 0.0) -> Done:
     file = folder / "requests"
     write_requests(file, requests)
-    work = Work(str(file), side.port, connections, rate)
-    ran = subprocess.run(
-        [sys.executable, "-m", "bench.posting"],
-        cwd=_ROOT,
-        input=json.dumps(asdict(work)),
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-        timeout=600,
-    )
-    return Done(**json.loads(ran.stdout))
+    return post_apart(Work(str(file), side.port, connections, rate))
 
 
 def _hand_over(run: Run, first: int, floor: Side, file: Path) -> None:

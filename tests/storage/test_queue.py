@@ -8,10 +8,11 @@ from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from threading import Barrier
+from threading import Barrier, Event
 
 from pgqueuer.models import Job
 from pgqueuer.types import QueueManagerId
+from sqlalchemy.exc import IntegrityError
 
 from storage.claims import Claims, open_line
 from storage.due import Wanted, hasten, take_tick
@@ -185,6 +186,50 @@ def test_what_became_of_jobs_is_forgotten(pg_store: Store) -> None:
     with pg_store.write() as tx:
         forget_log(tx, timedelta(0))
     assert lines() == 0
+
+
+def test_who_ends_jobs_waits_for_a_claimer_without_keeping_it_waiting(pg_store: Store) -> None:
+    """A claimer may hold the lock of a job it came too late for, and then want the seat of another that is just ending."""
+
+    def claim_like_pgqueuer(late: int, seat: tuple[str, int | None]) -> str:
+        with pg_store.write() as tx:
+            tx.exec_driver_sql("select 1 from queue.pgqueuer where id = %s for update", (late,))
+            ending.set()
+            wait_until_blocked(pg_store)
+            row = "update queue.pgqueuer set status = 'picked', slot = %s, queue_manager_id = %s where entrypoint = %s"
+            try:
+                tx.exec_driver_sql(f"{row} and status = 'queued'", (seat[1], owner_of("b"), seat[0]))
+            except IntegrityError as error:
+                return type(error.orig).__name__
+        return "claimed"
+
+    async def story() -> None:
+        async with worker(pg_store, "a") as a:
+            ask(pg_store, Wanted("x", "send", "warehouse:1"), Wanted("y", "send", "warehouse:2"))
+            jobs = sorted(await take(a) + await take(a), key=lambda job: job.id)
+            assert len(jobs) == 2
+            ask(pg_store, Wanted("z", "send", jobs[0].entrypoint))
+            with pg_store.write() as tx:
+                seat = tx.exec_driver_sql("select slot from queue.pgqueuer where id = %s", (jobs[0].id,)).scalar_one()
+            other = asyncio.create_task(asyncio.to_thread(claim_like_pgqueuer, jobs[1].id, (jobs[0].entrypoint, seat)))
+            await asyncio.to_thread(ending.wait, 10)
+            await end(a, jobs)
+            assert await other == "UniqueViolation"
+            assert keys(await take(a)) == ["z"]
+
+    ending = Event()
+    asyncio.run(story())
+
+
+def wait_until_blocked(store: Store) -> None:
+    """Until some statement waits for a lock of this database's."""
+    waits = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+    for _ in range(500):
+        with store.engine.connect() as line:
+            if line.exec_driver_sql(waits).scalar_one():
+                return
+        time.sleep(0.01)
+    raise AssertionError("nobody waits")
 
 
 def test_a_job_is_packed_and_unpacked() -> None:
