@@ -127,10 +127,16 @@ def body_hash(body: bytes) -> bytes:
 def due_documents(tx: Connection, limit: int, part: tuple[int, int] = (0, 1)) -> list[int]:
     """Ids of documents that wait to be absorbed, oldest first: those of `part` (which one, of how many)."""
     number, parts = part
+    told = {"limit": limit} | ({"number": number, "parts": parts} if parts > 1 else {})
+    return list(tx.execute(_due(parts > 1), told).scalars())
+
+
+@cache
+def _due(parted: bool) -> Select[Any]:
     query = select(inbox.c.id).where(inbox.c.state == "new")
-    if parts > 1:
-        query = query.where((inbox.c.id // _MILLISECOND + inbox.c.id) % parts == number)
-    return list(tx.execute(query.order_by(inbox.c.id).limit(limit)).scalars())
+    if parted:
+        query = query.where((inbox.c.id // _MILLISECOND + inbox.c.id) % bindparam("parts") == bindparam("number"))
+    return query.order_by(inbox.c.id).limit(bindparam("limit"))
 
 
 def part_of(row_id: int, parts: int) -> int:
