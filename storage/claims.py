@@ -41,17 +41,20 @@ _LISTEN = "LISTEN hub_queue"
 # locks the newest version of a row and only then sees that it is no longer queued) while it waits for the seat of another that
 # is being given back: a job changed before the next is locked would close the circle. A job that is only locked keeps nobody
 # waiting for its seat.
-_OURS = """ARRAY(
-    SELECT id FROM queue.pgqueuer WHERE id = ANY($1::bigint[]) AND queue_manager_id = $2 ORDER BY id FOR UPDATE)"""
-_BEAT = f"""
+_BEAT = """
 UPDATE queue.pgqueuer SET heartbeat = now()
- WHERE id = ANY({_OURS}) AND queue_manager_id = $2 RETURNING id"""  # noqa: S608 - words of ours
-_END = f"""
+ WHERE id = ANY(ARRAY(
+           SELECT id FROM queue.pgqueuer WHERE id = ANY($1::bigint[]) AND queue_manager_id = $2 ORDER BY id FOR UPDATE))
+   AND queue_manager_id = $2 RETURNING id"""
+_END = """
 WITH ended AS (
-    DELETE FROM queue.pgqueuer WHERE id = ANY({_OURS}) AND queue_manager_id = $2 RETURNING id, entrypoint, priority
+    DELETE FROM queue.pgqueuer
+     WHERE id = ANY(ARRAY(
+               SELECT id FROM queue.pgqueuer WHERE id = ANY($1::bigint[]) AND queue_manager_id = $2 ORDER BY id FOR UPDATE))
+       AND queue_manager_id = $2 RETURNING id, entrypoint, priority
 )
 INSERT INTO queue.pgqueuer_log (job_id, status, entrypoint, priority)
-SELECT id, 'successful', entrypoint, priority FROM ended"""  # noqa: S608 - words of ours
+SELECT id, 'successful', entrypoint, priority FROM ended"""
 _LEAVE = """
 UPDATE queue.pgqueuer SET status = 'queued', queue_manager_id = NULL, slot = NULL, execute_after = now() - interval '1 s'
  WHERE id = ANY(ARRAY(SELECT id FROM queue.pgqueuer WHERE queue_manager_id = $1 ORDER BY id FOR UPDATE))
