@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from storage import tables as t
 from storage.archives import load_archived, restore_archived
-from storage.compact import sorted_text
+from storage.compact import pack, sorted_text
 from storage.events import GENESIS, link
 from storage.rows import Row, Table, insert_rows, insert_tuples, load_rows, update_rows
 from storage.vault import Vault
@@ -47,11 +47,18 @@ _MUTABLE: dict[Table, tuple[str, ...]] = {
 _by_id = itemgetter("id")
 
 
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """JSON that is sealed when its row is written. No driver takes it for a value, so it is never written as it is."""
+
+    text: bytes
+
+
 @dataclass(slots=True)
 class Dossier:
     """One order's rows by their keys. `private` is the opened `orders.private`; `moves` are stock changes to make
     (warehouse, sku, on hand, reserved), `slots` places in a warehouse's day taken or given back (warehouse, day, count);
-    `decisions` have their record plain until they are written; `log` are events to append (actor, kind, detail)."""
+    `decisions` have their record `Plain` until they are written; `log` are events to append (actor, kind, detail)."""
 
     order: Row
     private: dict[str, Any]
@@ -237,7 +244,7 @@ def write_dossiers(tx: Connection, vault: Vault, dossiers: Sequence[tuple[Dossie
             _compare(dossier, before, inserts, updates, columns)
         inserts[t.decisions] += dossier.decisions
         inserts[t.after_sale_lines] += dossier.after_sale_lines
-    records = vault.seal_many(RECORD, [(row["id"], row["record"]) for row in inserts[t.decisions]])
+    records = vault.seal_many(RECORD, [(row["id"], row["record"].text) for row in inserts[t.decisions]])
     for row, record in zip(inserts[t.decisions], records, strict=True):
         row["record"] = record
     for table in _WRITE_ORDER:
@@ -318,7 +325,7 @@ def _chain(dossier: Dossier, rows: list[tuple[Any, ...]], now: int) -> None:
 def _seal_orders(dossiers: Sequence[tuple[Dossier, Snapshot | None]], vault: Vault, now: int) -> None:
     # One after the other: with other work in between, sealing one takes three times as long.
     fresh = [dossier for dossier, before in dossiers if before is None or dossier.private != before.private]
-    privates = vault.seal_many(PRIVATE, [(dossier.order["id"], dossier.private) for dossier in fresh])
+    privates = vault.seal_many(PRIVATE, [(dossier.order["id"], pack(dossier.private)) for dossier in fresh])
     for dossier, private in zip(fresh, privates, strict=True):
         dossier.order["private"] = private
     for dossier, before in dossiers:

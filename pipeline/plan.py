@@ -21,12 +21,13 @@ from domain.verdict import Problem, Verdict
 from normalizer.checks import PASSED, check
 from rules.decide import decide
 from rules.record import freeze, freeze_decision
+from storage.compact import pack
 from storage.rows import Row
 from storage.times import micros, span
 
 from .contexts import network_of, sender_of
 from .directory import Account
-from .dossier import Dossier
+from .dossier import Dossier, Plain
 from .exceptional import open_codes, problem_causes, sync_exceptions
 from .gifts import FIRST, own_lines, parts_to_plan, with_gift_lines
 from .limits import day_of
@@ -447,7 +448,7 @@ def _keep_decision(
             "order_id": dossier.id,
             "ruleset": decision.ruleset,
             "released": decision.released,
-            "record": record,
+            "record": Plain(pack(record)),
             "created_at": ws.now,
         }
     )

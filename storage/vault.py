@@ -82,14 +82,14 @@ class Vault:
     def seal_json(self, place: str, row: object, value: Any) -> bytes:
         return self.seal(place, row, pack(value))
 
-    def seal_many(self, place: str, values: Iterable[tuple[object, Any]]) -> list[bytes]:
-        """`seal_json` of (row, value) pairs of one place, in their order: what all of them need is looked up once, and stays at
+    def seal_many(self, place: str, values: Iterable[tuple[object, bytes]]) -> list[bytes]:
+        """`seal` of (row, plain) pairs of one place, in their order: what all of them need is looked up once, and stays at
         hand from one to the next."""
         head, number = _head_of(place, self.trained.numbers.get(place))
         compress, encrypt = compressor(number).compress, self._cipher(self.current).encrypt
         mark, raw, sealed = b"%c%c" % (VERSION, self.current), b"%c" % _RAW, []
-        for row, value in values:
-            plain, nonce = pack(value), _new_nonce()
+        for row, plain in values:
+            nonce = _new_nonce()
             packed = head + compress(plain) if len(plain) > _SMALL else raw + plain
             sealed.append(mark + nonce + encrypt(nonce, packed, _aad(place, row)))
         return sealed

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.errors import ConfigError
+from storage.compact import pack
 from storage.vault import Vault, load_vault, new_keys, parse_keys
 
 KEYS = f"1 {'11' * 32}\nsearch {'22' * 32}"
@@ -26,7 +27,7 @@ def test_what_was_sealed_opens_unchanged(plain: bytes) -> None:
 @pytest.mark.parametrize("place", ["orders.private", "decisions.record", "inbox.body"])
 def test_many_values_sealed_together_open_each_at_its_own_row(place: str) -> None:
     values = [(row, {"name": "x" * (row % 90), "row": row}) for row in range(200)]
-    blobs = VAULT.seal_many(place, values)
+    blobs = VAULT.seal_many(place, [(row, pack(value)) for row, value in values])
     assert [VAULT.open_json(place, row, blob) for (row, _), blob in zip(values, blobs, strict=True)] == [
         value for _, value in values
     ]
