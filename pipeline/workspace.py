@@ -19,14 +19,14 @@ from domain.facts import Bundle, Facts, Goods, Listing
 from domain.merging import Group
 from domain.values import build
 from storage import orders as stored
-from storage.directory import load_bundles, load_listings
+from storage.directory import load_bundles, load_listed
 from storage.exceptions import point_exceptions, put_exceptions
 from storage.goods import load_goods_rows
 from storage.idempotency import put_replies
 from storage.inbox import put_made
 from storage.locks import lock_identities
 from storage.rows import Row, sent_together
-from storage.stock import add_stock, lock_stock, save_stock_moves
+from storage.stock import Level, add_stock, level_row, lock_levels, save_stock_moves
 from storage.tables import outbox
 from storage.times import micros, span
 
@@ -59,8 +59,8 @@ class Workspace:
     tombstones: set[tuple[int, str]] = field(default_factory=set)
     listings: dict[int, dict[str, tuple[Listing, ...]]] = field(default_factory=dict)
     bundles: dict[str, Bundle] = field(default_factory=dict)
-    stock: dict[tuple[int, str], Row] = field(default_factory=dict)
-    moved: set[tuple[int, str]] = field(default_factory=set)
+    levels: dict[tuple[int, str], Level] = field(default_factory=dict)
+    moved: dict[tuple[int, str], Row] = field(default_factory=dict)
     available: dict[tuple[str, str], int] = field(default_factory=dict)
     backorder: frozenset[str] = frozenset()
     stale: frozenset[tuple[str, str]] = frozenset()
@@ -185,14 +185,14 @@ class Workspace:
 
     def _move(self, warehouse_id: int, sku: str, on_hand: int, reserved: int) -> None:
         key = (warehouse_id, sku)
-        row = self.stock.get(key)
+        row = self.moved.get(key)
         if row is None:
-            row = self.stock[key] = _empty_stock(warehouse_id, sku)
+            level = self.levels.get(key)
+            row = self.moved[key] = _empty_stock(warehouse_id, sku) if level is None else level_row(level)
         row["reserved"] = max(0, row["reserved"] + reserved)
         if on_hand:
             row["on_hand"] = max(0, row["on_hand"] + on_hand)
             row["moved_at"] = self.now
-        self.moved.add(key)
         target = self.directory.targets.get(warehouse_id)
         if target is not None:
             self.available[target.name, sku] = free_units(row)
@@ -256,11 +256,7 @@ def load_goods(ws: Workspace, wanted: Iterable[tuple[int, str]], skus: Iterable[
     _load_limits(ws, {account_id for account_id, _ in wanted}, plans=bool(wanted or skus))
     if not wanted and not skus:
         return
-    found = load_listings(ws.tx, wanted)
-    for (account_id, external_sku), rows in found.items():
-        ws.listings.setdefault(account_id, {})[external_sku] = tuple([_listing(*_of_listing(row)) for row in rows])
-    ours = {row["sku"] for rows in found.values() for row in rows} | skus | ws.directory.asks.gifts
-    _remember_listed(ws.hub, wanted, found)
+    ours = _take_listings(ws, wanted) | skus | ws.directory.asks.gifts
     for sku, (version, components) in load_bundles(ws.tx, ours).items():
         ws.bundles[sku] = Bundle(sku=sku, version=version, components=tuple((part[0], part[1]) for part in components))
         ours |= {part[0] for part in components}
@@ -268,35 +264,46 @@ def load_goods(ws: Workspace, wanted: Iterable[tuple[int, str]], skus: Iterable[
         told = {name: row[name] for name in ("weight_grams", "volume_ml", "supplier")}
         ws.goods[sku] = Goods(sku=sku, classes=frozenset(row["classes"]), **told)
         ws.titles[sku] = row["title"]
-    _take_stock(ws, lock_stock(ws.tx, ours))
+    _take_stock(ws, lock_levels(ws.tx, ours))
 
 
-def _take_stock(ws: Workspace, rows: Mapping[tuple[int, str], Row]) -> None:
+def _take_listings(ws: Workspace, wanted: set[tuple[int, str]]) -> set[str]:
+    """Load the listings of (account id, source SKU); returns the SKUs they name."""
+    found: dict[tuple[int, str], tuple[Listing, ...]] = {}
+    for account_id, external_sku, sku, quantity, listed, floor_price, _ in load_listed(ws.tx, wanted):
+        key, listing = (account_id, external_sku), _listing(external_sku, sku, quantity, listed, floor_price)
+        found[key] = (*found[key], listing) if key in found else (listing,)
+    for (account_id, external_sku), listings in found.items():
+        ws.listings.setdefault(account_id, {})[external_sku] = listings
+    _remember_listed(ws.hub, wanted, found)
+    return {listing.sku for listings in found.values() for listing in listings}
+
+
+def _take_stock(ws: Workspace, levels: Iterable[Level]) -> None:
     """What locked rows say about what may be sold."""
     limit = round(ws.hub.settings.stale_seconds * 1_000_000)
     oldest = ws.now - limit if limit else 0
     names = {target_id: target.name for target_id, target in ws.directory.targets.items()}
     endless: set[str] = set()
     stale: set[tuple[str, str]] = set()
-    for key, row in rows.items():
+    known, available = ws.levels, ws.available
+    for level in levels:
+        warehouse_id, sku, on_hand, reserved, buffer, backorder, source_time, _, _ = level
+        key = (warehouse_id, sku)
         # Rows of this batch stay: earlier orders have moved them, and they are locked since they were first read.
-        if key in ws.stock:
+        if key in known or key in ws.moved:
             continue
-        ws.stock[key] = row
-        warehouse_id, sku = key
-        if row["backorder"]:
+        known[key] = level
+        if backorder:
             endless.add(sku)
         name = names.get(warehouse_id)
         if name is not None:
-            free = row["on_hand"] - row["reserved"] - row["buffer"]
-            ws.available[name, sku] = max(0, free)
-            if oldest and 0 < row["source_time"] < oldest:
+            free = on_hand - reserved - buffer
+            available[name, sku] = max(0, free)
+            if 0 < source_time < oldest:
                 stale.add((name, sku))
     ws.backorder |= endless
     ws.stale |= stale
-
-
-_of_listing = itemgetter("external_sku", "sku", "quantity", "listed", "floor_price")
 
 
 @lru_cache(maxsize=8192)
@@ -304,11 +311,13 @@ def _listing(external_sku: str, sku: str, quantity: int, listed: bool, floor_pri
     return Listing(external_sku=external_sku, sku=sku, quantity=quantity, listed=listed, floor_price=floor_price)
 
 
-def _remember_listed(hub: Hub, wanted: Iterable[tuple[int, str]], found: Mapping[tuple[int, str], list[Row]]) -> None:
+def _remember_listed(
+    hub: Hub, wanted: Iterable[tuple[int, str]], found: Mapping[tuple[int, str], tuple[Listing, ...]]
+) -> None:
     memory = hub.memory.setdefault("listed", {})
     if len(memory) > _REMEMBERED:
         memory.clear()
-    memory.update({key: tuple([row["sku"] for row in found.get(key, ())]) for key in wanted})
+    memory.update({key: tuple([listing.sku for listing in found.get(key, ())]) for key in wanted})
 
 
 def remembered_skus(hub: Hub, wanted: Iterable[tuple[int, str]], asks: RulesetAsks) -> set[str] | None:
@@ -404,7 +413,7 @@ def exception_row(ws: Workspace, code: str, subject: str, detail: Mapping[str, A
 
 
 def _write_stock(ws: Workspace) -> None:
-    rows = [ws.stock[key] for key in sorted(ws.moved, key=_by_sku)]
+    rows = [ws.moved[key] for key in sorted(ws.moved, key=_by_sku)]
     for row in rows:
         row["updated_at"] = ws.now
     add_stock(ws.tx, [{name: row[name] for name in row if name != "missing"} for row in rows if "missing" in row])

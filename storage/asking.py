@@ -7,7 +7,7 @@ was guessed wrong is asked as if nothing had been."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import repeat
@@ -115,13 +115,12 @@ class _Asked:
         return told if self.places is None else [told[name] for name in self.places]
 
     def read(self, found: Answer) -> Answer:
-        if not self.readers:
+        if not self.readers or not found:
             return found
-        rows = [list(row) for row in found]
-        for row in rows:
-            for place, reader in self.readers:
-                row[place] = reader(row[place])
-        return [tuple(row) for row in rows]
+        columns: list[Iterable[Any]] = [*zip(*found, strict=True)]
+        for place, reader in self.readers:
+            columns[place] = map(reader, columns[place])
+        return [*zip(*columns, strict=True)]
 
 
 @cache

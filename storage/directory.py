@@ -28,6 +28,9 @@ _STAMP = select(
 ACCOUNT_SETTINGS = "accounts.settings"
 WAREHOUSE_SETTINGS = "warehouses.settings"
 
+# A listing in the order of the table's columns: account id, source SKU, SKU, quantity, listed, floor price, updated at (µs).
+Listed = tuple[int, str, str, int, bool, int | None, int]
+
 
 def load_accounts(tx: Connection) -> list[Row]:
     """Every account with `options` read; settings stay sealed."""
@@ -110,12 +113,13 @@ def load_listings(tx: Connection, wanted: Iterable[tuple[int, str]]) -> dict[tup
     found: dict[tuple[int, str], list[Row]] = {}
     for question in about_listings(tx, wanted):
         for row in ask_rows(tx, question):
-            key = (row["account_id"], row["external_sku"])
-            if key in found:
-                found[key].append(row)
-            else:
-                found[key] = [row]
+            found.setdefault((row["account_id"], row["external_sku"]), []).append(row)
     return found
+
+
+def load_listed(tx: Connection, wanted: Iterable[tuple[int, str]]) -> list[Listed]:
+    """The same as they come, by SKU."""
+    return [listed for question in about_listings(tx, wanted) for listed in ask(tx, question)]
 
 
 def about_listings(tx: Connection, wanted: Iterable[tuple[int, str]]) -> list[Question]:
