@@ -31,7 +31,7 @@ from domain.errors import RetryableError
 
 from .asking import Question, ask_rows
 from .many import among, bind_values
-from .rows import Row, chunks, insert_missing, insert_rows, load_rows, rows_of, update_rows
+from .rows import Row, chunks, insert_missing, insert_rows, rows_of, update_rows
 from .tables import inbox
 from .vault import Vault
 
@@ -150,8 +150,10 @@ def claim_documents(tx: Connection, ids: Sequence[int], known: Mapping[int, Row]
     those that were loaded before: of a document nothing changes but how it ended."""
     query = _claim(tx.dialect.name)
     held = {row_id for chunk in chunks(sorted(ids)) for row_id in tx.execute(query, bind_values(tx, chunk)).scalars()}
-    late = {row_id for chunk in chunks(sorted(held)) for row_id in _behind(tx, chunk, held)}
     rows = {row_id: row for row_id, row in (known or {}).items() if row_id in held}
+    # The first version of a document has none before it.
+    later = [row_id for row_id in held if row_id not in rows or rows[row_id]["seq"] > 1]
+    late = {row_id for chunk in chunks(sorted(later)) for row_id in _behind(tx, chunk, held)}
     rows |= {row["id"]: row for row in load_documents(tx, held - late - rows.keys())}
     return [rows[row_id] for row_id in sorted(held - late)]
 
@@ -172,7 +174,15 @@ def claim_new(tx: Connection, rows: Sequence[Row]) -> list[Row]:
 
 
 def load_documents(tx: Connection, ids: Iterable[int]) -> list[Row]:
-    return list(load_rows(tx, inbox, inbox.c.id, ids))
+    """Whole rows, oldest first."""
+    query = _whole(tx.dialect.name)
+    asked = [Question(query, bind_values(tx, chunk)) for chunk in chunks(sorted(set(ids)))]
+    return [row for question in asked for row in ask_rows(tx, question)]
+
+
+@cache
+def _whole(dialect: str) -> Select[Any]:
+    return select(inbox).where(among(dialect, inbox.c.id)).order_by(inbox.c.id)
 
 
 def open_body(vault: Vault, row: Row) -> bytes:

@@ -17,6 +17,7 @@ from storage.inbox import (
     claim_documents,
     due_documents,
     known_versions,
+    load_documents,
     open_body,
     put_arrivals,
     settle_documents,
@@ -167,6 +168,17 @@ def test_documents_are_claimed_oldest_first_and_nothing_overtakes_within_one(pg_
             ("1", 2),
             ("2", 1),
         ]
+
+
+def test_nothing_overtakes_either_when_the_rows_are_known_from_before(store: Store) -> None:
+    put(store, told(b"1"))
+    put(store, told(b"2"), told(b"x", "2"))
+    with store.write() as tx:
+        first, *later = due_documents(tx, 10)
+        known = {row["id"]: row for row in load_documents(tx, [first, *later])}
+        assert [row["external_id"] for row in claim_documents(tx, later, known)] == ["2"], "1 still waits elsewhere"
+        claimed = claim_documents(tx, [first, *later], known)
+        assert [(row["external_id"], row["seq"]) for row in claimed] == [("1", 1), ("1", 2), ("2", 1)]
 
 
 def test_a_settled_document_is_not_claimed_again(store: Store) -> None:
