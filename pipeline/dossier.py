@@ -235,15 +235,13 @@ def write_dossiers(tx: Connection, vault: Vault, dossiers: Sequence[tuple[Dossie
             _chain(dossier, events, now)
     _seal_orders(dossiers, vault, now)
     for dossier, before in dossiers:
-        if before is None:
-            inserts[t.orders].append(dossier.order)
-            for table, rows in _keyed(dossier):
-                if rows:
-                    inserts[table] += rows.values()
-        else:
+        if before is not None:
             _compare(dossier, before, inserts, updates, columns)
         inserts[t.decisions] += dossier.decisions
         inserts[t.after_sale_lines] += dossier.after_sale_lines
+    fresh = [dossier for dossier, before in dossiers if before is None]
+    for table, rows in _all_of(fresh):
+        inserts[table] += rows
     records = vault.seal_many(RECORD, [(row["id"], row["record"].text) for row in inserts[t.decisions]])
     for row, record in zip(inserts[t.decisions], records, strict=True):
         row["record"] = record
@@ -307,6 +305,21 @@ def _keyed(dossier: Dossier) -> tuple[tuple[Table, dict[Any, Row]], ...]:
         (t.outbox, dossier.outbox),
         (t.exceptions, dossier.exceptions),
         (t.after_sales, dossier.after_sales),
+    )
+
+
+def _all_of(dossiers: Sequence[Dossier]) -> tuple[tuple[Table, list[Row]], ...]:
+    """Every row of orders of which none is stored, by table."""
+    return (
+        (t.orders, [each.order for each in dossiers]),
+        (t.order_lines, [row for each in dossiers for row in each.lines.values()]),
+        (t.fulfilments, [row for each in dossiers for row in each.fulfilments.values()]),
+        (t.fulfilment_lines, [row for each in dossiers for row in each.fulfilment_lines.values()]),
+        (t.packages, [row for each in dossiers for row in each.packages.values()]),
+        (t.package_lines, [row for each in dossiers for row in each.package_lines.values()]),
+        (t.outbox, [row for each in dossiers for row in each.outbox.values()]),
+        (t.exceptions, [row for each in dossiers for row in each.exceptions.values()]),
+        (t.after_sales, [row for each in dossiers for row in each.after_sales.values()]),
     )
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -254,14 +254,10 @@ def _replace_plan(
     state: str,
     not_before: datetime | None,
 ) -> None:
-    old = {row["id"]: row for row in unpushed}
     kept: set[int] = set()
     for part in parts:
         warehouse = ws.directory.target(part.warehouse)
-        match = next(
-            (row for row in old.values() if row["id"] not in kept and _same_part(dossier, row, warehouse.id, part)),
-            None,
-        )
+        match = _match(dossier, unpushed, kept, warehouse.id, part) if unpushed else None
         if match is None:
             match = _new_fulfilment(ws, dossier, warehouse.id, part)
         kept.add(match["id"])
@@ -275,9 +271,17 @@ def _replace_plan(
         else:
             set_day(dossier, match, None)
         _sync_push(ws, dossier, match, not_before)
-    for row in old.values():
+    for row in unpushed:
         if row["id"] not in kept:
             _cancel_unpushed(ws, dossier, row)
+
+
+def _match(
+    dossier: Dossier, unpushed: Sequence[Row], kept: Collection[int], warehouse_id: int, part: Part
+) -> Row | None:
+    """The fulfilment that is this part already, and no other part's."""
+    free = (row for row in unpushed if row["id"] not in kept)
+    return next((row for row in free if _same_part(dossier, row, warehouse_id, part)), None)
 
 
 def _same_part(dossier: Dossier, row: Row, warehouse_id: int, part: Part) -> bool:

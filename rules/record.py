@@ -46,6 +46,7 @@ _SHOWN_APART = frozenset({"ruleset", "holds", "parts", "tags", "trace", "matched
 _PART_APART = frozenset({"warehouse", "carrier", "lines", "why", "cost", "waits"})
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND = timedelta(seconds=1)
+_NONE: tuple[()] = ()
 
 Convert = Callable[[Any], Any]
 
@@ -68,12 +69,14 @@ class _Shape:
     def place(self, value: Any) -> Sequence[Any]:
         """All kept fields, in the order of `layout`."""
         seen = self.get(value)
-        if not self.places:
-            return seen
-        told = list(seen)
+        told: list[Any] | None = None
         for at, write in self.places:
-            told[at] = write(told[at])
-        return told
+            value = seen[at]
+            if value is not None and value is not _NONE:  # which JSON has names for
+                if told is None:
+                    told = list(seen)
+                told[at] = write(value)
+        return seen if told is None else told
 
     def pack(self, value: Any) -> Json:
         """The kept fields that are not as by default, by name."""
@@ -139,7 +142,7 @@ def _placer(hint: Any, write: Convert | None) -> Convert | None:
         plain = get_origin(hint) is tuple and all(each in {str, int, bool, Ellipsis} for each in get_args(hint))
         return None if plain else write
     place, many = inner[0].place, inner[1]
-    return (lambda values: [place(each) for each in values] if values else ()) if many else place
+    return (lambda values: [place(each) for each in values]) if many else place
 
 
 def _named(values: Sequence[Any], layout: Layout) -> Json:

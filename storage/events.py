@@ -16,8 +16,8 @@ GENESIS = b"\x00" * 32
 
 def link(previous: bytes, order_id: int, seq: int, at: int, actor: str, kind: str, detail: str) -> bytes:
     """The hash of one entry given the one before it."""
-    head = f"{order_id}|{seq}|{at}|{len(actor)}:{actor}|{len(kind)}:{kind}|".encode()
-    return hashlib.sha256(previous + head + detail.encode()).digest()
+    entry = f"{order_id}|{seq}|{at}|{len(actor)}:{actor}|{len(kind)}:{kind}|{detail}"
+    return hashlib.sha256(previous + entry.encode()).digest()
 
 
 def load_events(tx: Connection, order_id: int) -> list[Row]:
