@@ -38,8 +38,8 @@ _READY = 60.0
 _LEASE = 60.0
 # What takes half a minute outside takes two seconds here, so that a run sees many takeovers.
 _SHORT_LEASE = 4.0
-# For the simulation: commits per order in batches, a commit's milliseconds, and from `bench growth` bytes per order on PostgreSQL
-# and how much dearer its work may be in a large database.
+# For the simulation: commits per order in batches and a commit's milliseconds, both assumed; from `bench growth` bytes per order on
+# PostgreSQL and how much dearer its work may be in a large database.
 _COMMITS, _COMMIT_MS, _BYTES, _DEARER = 0.6, 1.0, 2_918, 1.15
 
 
