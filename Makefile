@@ -15,8 +15,9 @@ install: $(STAMP)
 run: $(STAMP)
 	$(RUN) hub.py demo --serve
 
+# Three processes on two cores: tests that wait for a clock or a server leave one to the others.
 test: $(STAMP)
-	$(RUN) -m pytest -q -n 2 --dist worksteal
+	$(RUN) -m pytest -q -n 3 --dist worksteal
 
 check: $(STAMP)
 	$(V)/bin/ruff check .
