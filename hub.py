@@ -241,14 +241,14 @@ def bench(
         "list: every list and search with that many stored orders; "
         "growth: cost, pages and bytes per order up to --orders; memory: the most held while --orders are absorbed",
     ),
-    orders: int = 1000,
+    orders: int = typer.Option(0, min=0, help="how many; 0: as many as give steady figures in some minutes"),
     seed: int = 1,
     rounds: int = typer.Option(0, min=0, help="claims: how many last pieces (1000); peers: how many rounds (5)"),
     claims: int = typer.Option(100, min=2, help="claims: how many orders want each"),
     database: str = typer.Option(
         "",
-        help="a database URL; a temporary SQLite file by default (claims: besides it); peers: also the word postgresql, "
-        "for a server from the packages",
+        help="a database URL, or the word postgresql for a server from the packages; a temporary SQLite file by default "
+        "(claims: besides it)",
     ),
     workers: str = typer.Option("1,2,4", help="scale: how many workers, by comma"),
     chaos: bool = typer.Option(False, "--chaos", help="scale: workers are killed and frozen meanwhile"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +14,36 @@ from .absorb import bench_absorb
 from .api import bench_api, show_api
 from .claims import as_json as claims_as_json
 from .claims import run_claims
-from .demo import run_demo
+from .demo import ANY_POINTS, run_demo
 from .growth import bench_growth
 from .lists import bench_lists
 from .memory import bench_memory
 from .peers import FOLDER, run_peers, show_peers
+from .postgres import named_database
 from .replay import measure_replay
 from .rules import run_rules
 
 _CLAIM_ROUNDS, _PEER_ROUNDS = 1000, 5
+# Enough for steady figures in a few minutes; what grows has to grow.
+_ORDERS: Mapping[str, int] = {
+    "absorb": 6_000,
+    "api": 4_000,
+    "life": 6_000,
+    "rules": 10_000,
+    "claims": 1_000,
+    "replay": 20_000,
+    "scale": 500,
+    "peers": 1_000,
+    "list": 100_000,
+    "growth": 1_000_000,
+    "memory": 1_000_000,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What was asked for on the command line. `rounds` 0: as many as the benchmark thinks right."""
+    """What was asked for on the command line. `orders` and `rounds` 0: as many as the benchmark thinks right; `database`: an
+    address, "" or the word for a server of this run."""
 
     orders: int
     seed: int
@@ -44,7 +60,11 @@ def measure(what: str, choice: Choice) -> dict[str, Any]:
     run = _MEASURES.get(what)
     if run is None:
         raise ConfigError("bench_unknown", f"there is no benchmark {what}: {', '.join(_MEASURES)}")
-    return run(choice)
+    choice = replace(choice, orders=choice.orders or _ORDERS[what])
+    if what == "peers":  # its server is the one that Tryton works on
+        return run(choice)
+    with named_database(choice.database) as url:
+        return run(replace(choice, database=url))
 
 
 def table_of(told: Mapping[str, Any]) -> Sequence[str]:
@@ -64,7 +84,13 @@ def _api(choice: Choice) -> dict[str, Any]:
 
 def _life(choice: Choice) -> dict[str, Any]:
     report = run_demo(
-        orders=choice.orders, seed=choice.seed, faults="none", mix="plain", database=choice.database, apart=True
+        orders=choice.orders,
+        seed=choice.seed,
+        faults="none",
+        mix="plain",
+        database=choice.database,
+        apart=True,
+        points=ANY_POINTS,
     )
     told = {"value": report.orders_per_second, "seconds": report.seconds, "orders": choice.orders, "good": report.good}
     return {"bench": "life", **told, "cpu_ms_per_order": report.cpu_ms_per_order}

@@ -22,15 +22,13 @@ from sandbox.live.shop import prepare as prepare_vendure
 from sandbox.live.shop import start as start_vendure
 
 from . import intake, tryton, vendure
-from .demo import run_demo
-from .postgres import Server, own_database
+from .demo import ANY_POINTS, run_demo
+from .postgres import OWN_SERVER, Server, own_database
 from .processes import cpu_seconds
 from .tryton_rpc import TrytonError
 
 INTAKE_BAR, LIFE_BAR = 5.0, 25.0
 FOLDER = Path(__file__).parents[1] / ".live"
-# What the word `postgresql` stands for on the command line: the server from the wheel that Tryton works on, syncing.
-OWN_SERVER = "postgresql"
 _LIFE_SHARE = 25  # Vendure gets one order for so many of the hub's: it should take about as long
 _MOST_LIVES = 60  # a round, so that the sample shop's stock lasts
 _SINGLE_SHARE = 10
@@ -240,7 +238,9 @@ class _OurLives:
         orders = self.course.orders if turn else min(self.course.orders, _WARM_LIVES)
         seed = self.course.seed + turn
         with own_database(address_of(self.course.database, self.server)) as url:
-            report = run_demo(orders=orders, seed=seed, faults="none", mix="plain", database=url, apart=True)
+            report = run_demo(
+                orders=orders, seed=seed, faults="none", mix="plain", database=url, apart=True, points=ANY_POINTS
+            )
         done = sum(channel.confirmed for channel in report.channels.values())
         for channel in report.channels.values():
             self.exceptions.update(channel.exceptions)
@@ -304,5 +304,6 @@ def _life(course: Course) -> dict[str, Any]:
 
 
 def address_of(asked: str, server: Server | None) -> str:
-    """Where the hub's databases are made: "" SQLite files, the server of this run for its name, else the address that was given."""
+    """Where the hub's databases are made: "" SQLite files, for OWN_SERVER the one that Tryton works on, else the address that was
+    given."""
     return server.url("postgres") if asked == OWN_SERVER and server is not None else asked

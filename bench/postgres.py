@@ -19,6 +19,10 @@ from pathlib import Path
 import psycopg
 
 # Durability is the server's promise, not ours, and no test cuts the power: without it a database per test is cheap.
+# What a benchmark's server has: it syncs, as a real one does.
+DURABLE = ("max_connections=300", "shared_buffers=128MB")
+# What the word stands for where a database is named on the command line: a server from the packages, for this run.
+OWN_SERVER = "postgresql"
 FAST = ("fsync=off", "full_page_writes=off", "synchronous_commit=off", "max_connections=200", "shared_buffers=32MB")
 # SIGKILL of the test process leaves no chance to clean up: the kernel sends SIGINT (fast shutdown) to the server then.
 DIE_WITH_PARENT = "import ctypes,os,sys;ctypes.CDLL(None).prctl(1,2,0,0,0);os.execv(sys.argv[1],sys.argv[1:])"
@@ -168,6 +172,17 @@ def run_server(settings: Sequence[str] = FAST) -> Iterator[Server]:
             server.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def named_database(asked: str) -> Iterator[str]:
+    """The address that a word on the command line stands for: of a new database on a server of its own for OWN_SERVER, anything
+    else as it is."""
+    if asked != OWN_SERVER:
+        yield asked
+        return
+    with run_server(DURABLE) as server, own_database(server.url("postgres")) as url:
+        yield url
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from .cells import Costs, carry, check_model
 from .demo import configure, cpu_by_name, introduction, place_orders, serving
 from .ledgers import ACCOUNTS, call
 from .machines import Chaos, Machine, chaos, jobs_of, machine_settings, machines, until_accounted
-from .postgres import Server, run_server
+from .postgres import DURABLE, Server, run_server
 from .processes import cpu_seconds
 from .takeovers import takeovers
 
@@ -32,7 +32,6 @@ from .takeovers import takeovers
 FLOOR = 0.5
 # Seconds until the jobs of a dead worker run again.
 TAKEOVER = 60.0
-_DURABLE = ("max_connections=300", "shared_buffers=64MB")
 _LONGEST = 600.0
 _READY = 60.0
 _LEASE = 60.0
@@ -77,7 +76,7 @@ def run_scale(*, workers: Sequence[int], orders: int, seed: int, trouble: bool =
     """Run once per count of workers, each on an empty database of one server."""
     runs: list[Run] = []
     usual: dict[str, float] = {}
-    with run_server(_DURABLE) as server:
+    with run_server(DURABLE) as server:
         for count in workers:
             runs.append(_run(server, count, orders, seed, trouble, runs[0].value if runs else 0.0))
         if trouble:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from . import goods
-from .postgres import Server, build_prefix, find_binaries, init_folder, start_server
+from .postgres import DURABLE, Server, build_prefix, find_binaries, init_folder, start_server
 from .processes import free_port, running, wait_until
 from .tryton_rpc import Session, TrytonError
 
@@ -30,8 +30,6 @@ MODULES = ("sale", "stock", "stock_package_shipping", "sale_shipment_cost")
 WORKERS = 2
 USER = "admin"
 _PRISTINE = "tryton"
-# Everything a commercial server waits for, this one waits for too: nothing is switched off.
-_DURABLE = ("max_connections=200", "shared_buffers=128MB")
 _INSTALL_SECONDS = 900
 _ACTIVATE_SECONDS = 600
 _READY_SECONDS = 60.0
@@ -87,7 +85,7 @@ def cluster(folder: Path) -> Iterator[Server]:
     with tempfile.TemporaryDirectory(prefix="hub-tryton-") as name:
         place = Path(name)
         (place / "data").symlink_to(folder.resolve() / "data")
-        server = start_server(place, _DURABLE)
+        server = start_server(place, DURABLE)
         try:
             _sweep(server)
             yield server
