@@ -1,5 +1,7 @@
 # One command does everything on a machine that has Python >= 3.11 and make; nothing else is needed or touched.
+# `make PY=/path/to/python` builds with exactly that one; otherwise with the fastest build of python3's version that is here.
 PY ?= python3
+BUILD := $(if $(filter file,$(origin PY)),$$($(PY) bench/interpreter.py),$(PY))
 V := .venv
 STAMP := $(V)/.installed
 RUN := $(V)/bin/python
@@ -32,7 +34,8 @@ live: $(STAMP)
 	$(RUN) hub.py live
 
 # Hashes and versions only: a lock with addresses would tie the project to one registry.
-LOCK := $(V)/bin/uv pip compile -q --universal --generate-hashes --no-header --python-version 3.11
+UV := $(V)/boot/bin/uv
+LOCK := $(UV) pip compile -q --universal --generate-hashes --no-header --python-version 3.11
 lock: $(STAMP)
 	$(LOCK) pyproject.toml -o requirements.lock
 	$(LOCK) pyproject.toml --group dev -o requirements-dev.lock
@@ -42,8 +45,9 @@ lock: $(STAMP)
 # pyproject.toml is not a prerequisite: what to install is in the locks, and an edited lint rule must not rebuild the environment.
 $(STAMP): requirements-dev.lock requirements-uv.lock
 	$(PY) -c 'import sys; sys.exit(sys.version_info < (3,11) and "Python 3.11+ needed")'
-	$(PY) -m venv $(V)
-	$(V)/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-uv.lock
-	$(V)/bin/uv pip sync -q --compile-bytecode --python $(V)/bin/python --require-hashes requirements-dev.lock
-	$(V)/bin/uv pip install -q --python $(V)/bin/python --no-deps --no-build-isolation -e .
+	$(PY) -m venv $(V)/boot
+	$(V)/boot/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-uv.lock
+	$(UV) venv -q --allow-existing --python "$(BUILD)" $(V)
+	$(UV) pip sync -q --compile-bytecode --python $(V)/bin/python --require-hashes requirements-dev.lock
+	$(UV) pip install -q --python $(V)/bin/python --no-deps --no-build-isolation -e .
 	touch $@
