@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from domain.decision import Hold, Merging, TraceStep
 from domain.facts import Facts
 from domain.order import Order
+from domain.values import maker
 
 from .ruleset import PartScene, PartView, Route, Rule, Split
 
 COD = "cod"
+_scene = maker(PartScene, ("facts", "part"))
 
 
 def matching(
@@ -121,20 +123,22 @@ class CarrierChoice:
 
     def __call__(self, part: PartView) -> tuple[str, ...]:
         names: list[str] = []
-        for place, rule in enumerate(self.rules):
-            matched = self._fixed[place]
-            if self._matches(place, rule, part) if matched is None else matched:
-                names += rule.carriers
+        scene: PartScene | None = None
+        for place, fixed in enumerate(self._fixed):
+            if fixed is None and scene is None:
+                scene = _scene(self.facts, part)
+            if fixed or (scene is not None and fixed is None and self._matches(place, scene)):
+                names += self.rules[place].carriers
                 self._met.add(place)
         return tuple(names)
 
-    def _matches(self, place: int, rule: Rule, part: PartView) -> bool:
-        scene = PartScene(self.facts, part)
+    def _matches(self, place: int, scene: PartScene) -> bool:
+        rule = self.rules[place]
         if not self.trace:
             return rule.test(self.order, scene)
-        step = rule.step(self.order, scene)
-        self._steps[place].append(TraceStep(rule.id, rule.phase, step.matched, f"{part.warehouse}: {step.why}"))
-        return step.matched
+        name, phase, matched, why = rule.step(self.order, scene)
+        self._steps[place].append(TraceStep(name, phase, matched, f"{scene.part.warehouse}: {why}"))
+        return matched
 
     def matched(self) -> list[str]:
         """The ids of the rules that matched, for the order or for any part."""

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from domain.decision import TraceStep
 
 from .conditions import COUNT
-from .fields import FIELDS
-from .leaves import MAX_KEPT, Given, build_reach, compile_leaf
+from .fields import FIELDS, Field
+from .leaves import MAX_KEPT, Given, build_reach, compile_leaf, compile_look
 from .ruleset import Condition, Look, Phase, Step, Test
 
 _WHY_LIMIT = 400
@@ -21,10 +22,9 @@ _WHY_LIMIT = 400
 
 def compile_tree(tree: Mapping[str, Any], given: Given) -> Condition:
     """A checked `when` tree as closures over (order, facts), or over (order, scene) for a rule that is tested by part."""
-    if "count" in tree or "sum" in tree:
-        return _figure(tree, given)
-    if "field" in tree:
-        return compile_leaf(FIELDS[tree["field"]], tree, given)
+    found = _leaf(tree, given)
+    if found is not None:
+        return compile_leaf(found[0], tree, found[1])
     ((key, inner),) = tree.items()
     if key == "not":
         return _negation(compile_tree(inner, given))
@@ -64,13 +64,13 @@ def _every(branches: Sequence[Condition]) -> Condition:
     def look(subject: Any, facts: Any) -> tuple[bool, str]:
         seen = []
         for one in looks:
-            met, why = one(subject, facts)
-            if not met:
-                return False, why
-            seen.append(why)
+            answer = one(subject, facts)
+            if not answer[0]:
+                return answer
+            seen.append(answer[1])
         return True, _joined(" and ", seen) or "always"
 
-    return Condition(_pair_and(tests) if len(tests) == 2 else test, look)
+    return Condition(_pair_and(tests), _pair_seen(looks, True)) if len(tests) == 2 else Condition(test, look)
 
 
 def _pair_and(tests: Sequence[Test]) -> Test:
@@ -90,18 +90,35 @@ def _some(branches: Sequence[Condition]) -> Condition:
     def look(subject: Any, facts: Any) -> tuple[bool, str]:
         seen = []
         for one in looks:
-            met, why = one(subject, facts)
-            if met:
-                return True, why
-            seen.append(why)
+            answer = one(subject, facts)
+            if answer[0]:
+                return answer
+            seen.append(answer[1])
         return False, _joined(" and ", seen)
 
-    return Condition(_pair_or(tests) if len(tests) == 2 else test, look)
+    return Condition(_pair_or(tests), _pair_seen(looks, False)) if len(tests) == 2 else Condition(test, look)
 
 
 def _pair_or(tests: Sequence[Test]) -> Test:
     first, second = tests
     return lambda subject, facts: first(subject, facts) or second(subject, facts)
+
+
+def _pair_seen(looks: Sequence[Look], held: bool) -> Look:
+    """What two conditions saw, of which both or either must hold: the answer of the first that decides, else of both."""
+    first, second = looks
+
+    def look(subject: Any, facts: Any) -> tuple[bool, str]:
+        one = first(subject, facts)
+        if one[0] is not held:
+            return one
+        other = second(subject, facts)
+        if other[0] is not held:
+            return other
+        why = f"{one[1]} and {other[1]}"
+        return held, why if len(why) <= _WHY_LIMIT else _joined(" and ", (why,))
+
+    return look
 
 
 def _joined(word: str, seen: Sequence[str]) -> str:
@@ -131,11 +148,12 @@ def _any_line(inner: Condition) -> Condition:
     def look(order: Any, facts: Any) -> tuple[bool, str]:
         first = ""
         for number, line in enumerate(order.lines, 1):
-            if line.state == "cancelled":
+            if line.state == "cancelled" or (first and not hit(line, facts)):
                 continue
-            if hit(line, facts):
-                return True, f"line {number}: {describe(line, facts)[1]}"
-            first = first or f"no line; line {number}: {describe(line, facts)[1]}"
+            met, why = describe(line, facts)
+            if met:
+                return True, f"line {number}: {why}"
+            first = f"no line; line {number}: {why}"
         return False, first or "no lines"
 
     return Condition(test, look)
@@ -156,11 +174,12 @@ def _all_lines(inner: Condition) -> Condition:
     def look(order: Any, facts: Any) -> tuple[bool, str]:
         first = ""
         for number, line in enumerate(order.lines, 1):
-            if line.state == "cancelled":
+            if line.state == "cancelled" or (first and hit(line, facts)):
                 continue
-            if not hit(line, facts):
-                return False, f"line {number}: {describe(line, facts)[1]}"
-            first = first or f"every line; line {number}: {describe(line, facts)[1]}"
+            met, why = describe(line, facts)
+            if not met:
+                return False, f"line {number}: {why}"
+            first = f"every line; line {number}: {why}"
         return bool(first), first or "no lines"
 
     return Condition(test, look)
@@ -169,7 +188,14 @@ def _all_lines(inner: Condition) -> Condition:
 # --- figures over lines ---------------------------------------------------------------------------------------------
 
 
-def _figure(tree: Mapping[str, Any], given: Given) -> Condition:
+def _leaf(tree: Mapping[str, Any], given: Given) -> tuple[Field, Given] | None:
+    """The one field a tree tests, and what its test is compiled with; None for a group of conditions."""
+    if "count" in tree or "sum" in tree:
+        return _figure(tree, given)
+    return (FIELDS[tree["field"]], given) if "field" in tree else None
+
+
+def _figure(tree: Mapping[str, Any], given: Given) -> tuple[Field, Given]:
     """A count or a sum: a number that is tested like any other."""
     where = tree.get("count") or tree.get("where")
     chosen = compile_tree(where, given).test if where is not None else None
@@ -180,7 +206,7 @@ def _figure(tree: Mapping[str, Any], given: Given) -> Condition:
         field = replace(summed, name=f"sum {summed.name}", scope="order", get=_summer(tree["sum"], chosen, given))
     field = replace(field, joint=True)
     # The getter tests lines itself, so it needs the scene where there is one, and not only the facts in it.
-    return compile_leaf(field, tree, given if not given.by_part else replace(given, by_part=False))
+    return field, given if not given.by_part else replace(given, by_part=False)
 
 
 def _any(_line: Any, _facts: Any) -> bool:
@@ -218,9 +244,17 @@ def _summer(name: str, chosen: Test | None, given: Given) -> Callable[[Any], int
 # --- steps ----------------------------------------------------------------------------------------------------------
 
 
-def compile_step(rule: str, phase: Phase, look: Look) -> Step:
-    """The trace step of one rule. Steps that say the same are one object: they are frozen, and building them anew for
-    every order costs more than the rule itself."""
+def compile_step(rule: str, phase: Phase, tree: Mapping[str, Any], given: Given, look: Look) -> Step:
+    """The trace step of one rule, whose checked tree says what `look` says. Steps that say the same are one object: they are
+    frozen, and building them anew for every order costs more than the rule itself."""
+    leaf = _leaf(tree, given) if "currency" not in tree else None
+    if leaf is not None:  # what it keeps for each value it saw is the step itself
+        return compile_look(leaf[0], tree, leaf[1], partial(TraceStep, rule, phase))
+    return compile_steps(rule, phase, look)
+
+
+def compile_steps(rule: str, phase: Phase, look: Look) -> Step:
+    """The trace step of a rule for everything that `look` says."""
     known: dict[tuple[bool, str], TraceStep] = {}
 
     def step(order: Any, facts: Any) -> TraceStep:

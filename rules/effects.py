@@ -9,7 +9,7 @@ from typing import Any
 
 from domain.decision import Hold
 
-from .compiler import compile_step, compile_tree, speaks_of_parts
+from .compiler import compile_step, compile_steps, compile_tree, speaks_of_parts
 from .conditions import REGION, Fault, is_time, read_time
 from .leaves import Given, Lists
 from .regions import is_region
@@ -113,12 +113,14 @@ def _build_rule(rule: Mapping[str, Any], lists: Lists, clock: timezone, utc_offs
     by_part = enabled and speaks_of_parts(rule["when"])
     given = Given(lists, clock, by_part)
     condition = compile_tree(rule["when"], given) if enabled else _OFF
-    then = rule["then"]
+    then, told = rule["then"], (rule["id"], rule["phase"])
     return Rule(
         id=rule["id"],
         phase=rule["phase"],
         test=condition.test,
-        step=compile_step(rule["id"], rule["phase"], condition.look),
+        step=compile_step(*told, rule["when"], given, condition.look)
+        if enabled
+        else compile_steps(*told, condition.look),
         by_part=by_part,
         need=need_of(rule["when"], given) if enabled and not by_part else None,
         hold=_build_hold(rule["id"], then),

@@ -7,19 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import timezone
+from datetime import datetime, timezone
 from types import MappingProxyType
 from typing import Any
 
 from .conditions import read_value
 from .fields import Field, Kind
 from .regions import build_cover, country_of, covers
-from .ruleset import Condition, Look, Test
+from .ruleset import Condition, Test
 
 Lists = Mapping[str, frozenset[str]]
 Get = Callable[[Any], Any]
 Make = Callable[[Get, Any], Test]
 Reach = Callable[[Any, Any], Any]
+Tell = Callable[[bool, str], Any]
 
 MAX_KEPT = 256
 _SHOWN_TEXT = 40
@@ -37,15 +38,29 @@ class Given:
 def compile_leaf(field: Field, leaf: Mapping[str, Any], given: Given) -> Condition:
     """A checked test (`op`, `value`, `currency`) on one field, in both forms."""
     op, currency = leaf["op"], leaf.get("currency")
-    make, value = MAKERS[field.kind][op], _value(field, op, leaf.get("value"), given.lists)
-    if field.optional and op not in {"empty", "present"}:
-        make = _unless_none(make)
-    label = f"{field.name} {op}{_shown_value(field, leaf.get('value'))}"
-    look = _looker(field, make(_itself, value), f"{label}{f' {currency}' if currency else ''}: saw ")
+    make, value = _make(field, op), _value(field, op, leaf.get("value"), given.lists)
     reach = build_reach(field, given)
-    test = make(field.get, value)
-    condition = Condition(test, look) if reach is None else _reaching(reach, test, look)
+    test, look = make(field.get, value), compile_look(field, leaf, given, _answer)
+    condition = Condition(test if reach is None else _reaching(reach, test), look)
     return condition if currency is None else _in_currency(condition, field, currency, given)
+
+
+def compile_look(field: Field, leaf: Mapping[str, Any], given: Given, tell: Tell) -> Callable[[Any, Any], Any]:
+    """What a checked test on one field says of it, whatever the currency: `tell` of whether it holds and of what it saw."""
+    op, currency, make = leaf["op"], leaf.get("currency"), _make(field, leaf["op"])
+    label = f"{field.name} {op}{_shown_value(field, leaf.get('value'))}{f' {currency}' if currency else ''}: saw "
+    check = make(_itself, _value(field, op, leaf.get("value"), given.lists))
+    look, reach = _looker(field, check, label, tell), build_reach(field, given)
+    return look if reach is None else _reaching(reach, look)
+
+
+def _answer(met: bool, why: str) -> tuple[bool, str]:
+    return met, why
+
+
+def _make(field: Field, op: str) -> Make:
+    make = MAKERS[field.kind][op]
+    return _unless_none(make) if field.optional and op not in {"empty", "present"} else make
 
 
 def build_reach(field: Field, given: Given) -> Reach | None:
@@ -55,13 +70,28 @@ def build_reach(field: Field, given: Given) -> Reach | None:
     if field.scope == "facts":
         return _facts_of_scene if given.by_part else _facts
     if field.scope == "clock":
-        clock = given.clock
+        local = _local(given.clock)
         if given.by_part:
-            return lambda _, scene: scene.facts.now.astimezone(clock)
-        return lambda _, facts: facts.now.astimezone(clock)
+            return lambda _, scene: local(scene.facts.now)
+        return lambda _, facts: local(facts.now)
     if field.joint:
         return _with_facts_of_scene if given.by_part else _with_facts
     return None
+
+
+def _local(clock: timezone) -> Callable[[datetime], datetime]:
+    """A moment by this clock. The last is kept: orders of one batch are decided at one moment."""
+    last: tuple[datetime | None, datetime | None] = (None, None)
+
+    def local(now: datetime) -> datetime:
+        nonlocal last
+        known, told = last  # one value, so that no thread sees the moment of one and the time of another
+        if told is None or known is not now:
+            told = now.astimezone(clock)
+            last = (now, told)
+        return told
+
+    return local
 
 
 def _itself(value: Any) -> Any:
@@ -88,18 +118,12 @@ def _with_facts_of_scene(subject: Any, scene: Any) -> Any:
     return subject, scene.facts
 
 
-def _reaching(reach: Reach, test: Test, look: Look) -> Condition:
+def _reaching(reach: Reach, ask: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     if reach is _facts:
-        return Condition(lambda _, facts: test(facts, facts), lambda _, facts: look(facts, facts))
+        return lambda _, facts: ask(facts, facts)
     if reach is _with_facts:
-        return Condition(
-            lambda subject, facts: test((subject, facts), facts),
-            lambda subject, facts: look((subject, facts), facts),
-        )
-    return Condition(
-        lambda subject, facts: test(reach(subject, facts), facts),
-        lambda subject, facts: look(reach(subject, facts), facts),
-    )
+        return lambda subject, facts: ask((subject, facts), facts)
+    return lambda subject, facts: ask(reach(subject, facts), facts)
 
 
 def _in_currency(condition: Condition, field: Field, currency: str, given: Given) -> Condition:
@@ -253,27 +277,47 @@ MAKERS: MappingProxyType[Kind, Mapping[str, Make]] = MappingProxyType(
 # --- what was seen --------------------------------------------------------------------------------------------------
 
 
-def _looker(field: Field, check: Test, prefix: str) -> Look:
-    """`check` is the test on a value that has been fetched already."""
+def _looker(field: Field, check: Test, prefix: str, tell: Tell) -> Callable[[Any, Any], Any]:
+    """`check` is the test on a value that has been fetched already. It looks at this value only, so what is told may be
+    kept."""
     get = field.get
     show = _SHOW["private" if field.private else field.kind]
-    # Not kept: what may not be stored, what has no hash, and times, which hardly come twice and are slow to hash.
-    if field.private or field.kind in {"region", "set", "time"}:
+    if field.kind == "region":
+        return _place_looker(get, lambda place: tell(check(place, None), prefix + show(place)))
+    # Not kept: what may not be stored, and times, which hardly come twice and are slow to hash.
+    if field.private or field.kind == "time":
 
-        def see(subject: Any, facts: Any) -> tuple[bool, str]:
+        def see(subject: Any, facts: Any) -> Any:
             seen = get(subject)
-            return check(seen, facts), prefix + show(seen)
+            return tell(check(seen, facts), prefix + show(seen))
 
         return see
-    known: dict[Any, tuple[bool, str]] = {}  # the test looks at this value only, so the answer may be kept
+    known: dict[Any, Any] = {}
 
-    def look(subject: Any, facts: Any) -> tuple[bool, str]:
+    def look(subject: Any, facts: Any) -> Any:
         seen = get(subject)
         answer = known.get(seen)
         if answer is None:
-            answer = check(seen, facts), prefix + show(seen)
+            answer = tell(check(seen, facts), prefix + show(seen))
             if len(known) < MAX_KEPT:
                 known[seen] = answer
+        return answer
+
+    return look
+
+
+def _place_looker(get: Get, answer_for: Callable[[Any], Any]) -> Callable[[Any, Any], Any]:
+    """Of a consignee, tests of regions look at the country and the region only, and show nothing else."""
+    known: dict[tuple[str, str], Any] = {}
+
+    def look(subject: Any, _facts: Any) -> Any:
+        place = get(subject)
+        at = (place.country, place.region)
+        answer = known.get(at)
+        if answer is None:
+            answer = answer_for(place)
+            if len(known) < MAX_KEPT:
+                known[at] = answer
         return answer
 
     return look

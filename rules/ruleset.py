@@ -145,12 +145,14 @@ Find = Callable[[Order, Facts], Sequence[int]]
 @dataclass(frozen=True, slots=True)
 class Screen:
     """The rules of all `phases` filed by what they need (screen.py): `finds` give places in `rules` of those that an order
-    makes possible; `always` are by phase those that need nothing one could look up, `places` where these are in `rules`."""
+    makes possible; `always` are by phase those that need nothing one could look up, `places` where these are in `rules`;
+    `every` are by phase all of them."""
 
     phases: tuple[tuple[Rule, ...], ...]
     rules: tuple[Rule, ...]
     places: Mapping[Phase, tuple[int, ...]]
     always: Mapping[Phase, tuple[Rule, ...]]
+    every: Mapping[Phase, tuple[Rule, ...]]
     finds: tuple[Find, ...]
 
 

@@ -90,8 +90,10 @@ def _span(kind: Kind, op: str, value: Any) -> tuple[Any, Any] | None:
 def rules_to_test(ruleset: Ruleset, order: Order, facts: Facts, *, trace: bool = False) -> _Rules:
     """By phase the rules that could match, in order; with `trace` all of them, because each has something to say."""
     phases, screen = _phases_of(ruleset), ruleset.screen
-    if trace or screen is None or screen.phases != phases:
+    if screen is None or screen.phases != phases:
         return dict(zip(PHASES, phases, strict=True))
+    if trace:
+        return screen.every
     found: list[int] = []
     for find in screen.finds:
         found += find(order, facts)
@@ -120,6 +122,7 @@ def build_screen(phases: Sequence[tuple[Rule, ...]]) -> Screen:
         rules=rules,
         places={phase: tuple(always) for phase, always in places.items()},
         always={phase: tuple([rules[place] for place in always]) for phase, always in places.items()},
+        every=dict(zip(PHASES, phases, strict=True)),
         finds=tuple(_by_span(needs) if needs[0][1].span is not None else _by_value(needs) for needs in filed),
     )
 
