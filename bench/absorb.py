@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import psycopg
@@ -41,6 +42,7 @@ _MADE = (
     "events",
 )
 _CHANGED = {"inbox": ("state", "order_id", "error"), "stock": ("on_hand", "reserved", "moved_at", "updated_at")}
+_PLAIN = (NoneType, bytes, memoryview, bool)
 _KEYS = {"inbox": ("id",), "stock": ("warehouse_id", "sku")}
 
 Tables = dict[str, tuple[tuple[str, ...], list[tuple[Any, ...]]]]
@@ -175,12 +177,25 @@ def write_bare(hub: Hub, tables: Tables, orders: int, batch: int) -> None:
     if hub.settings.url.startswith("sqlite"):
         connection = dbapi2.connect(hub.settings.url.removeprefix("sqlite:///"), isolation_level=None)
         connection.execute("pragma synchronous=full")
-        _write_sqlite(connection, tables, steps)
+        with _as_it_comes():
+            _write_sqlite(connection, tables, steps)
         connection.close()
         return
     plain = hub.settings.url.replace("postgresql+psycopg://", "postgresql://")
     with psycopg.connect(plain) as pg:
         _write_postgresql(pg, tables, steps)
+
+
+@contextlib.contextmanager
+def _as_it_comes() -> Iterator[None]:
+    """The driver of SQLite without what the hub tells it about plain values: the floor is a driver as anybody has it."""
+    told = dict(dbapi2.adapters)
+    try:
+        for key in [key for key in told if key[0] in _PLAIN]:
+            del dbapi2.adapters[key]
+        yield
+    finally:
+        dbapi2.adapters.update(told)
 
 
 def _share(rows: list[tuple[Any, ...]], step: int, steps: int) -> list[tuple[Any, ...]]:

@@ -93,6 +93,7 @@ def _open_sqlite(url: str, pool: int) -> Engine:
         raise ConfigError(
             "database", f"SQLite {library.sqlite_version} has the WAL-reset bug: 3.51.3 or newer is needed"
         )
+    _name_plain_values(library)
     engine = create_engine(
         url,
         module=library,
@@ -123,6 +124,16 @@ def _open_sqlite(url: str, pool: int) -> Engine:
         tx.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
     return engine
+
+
+def _name_plain_values(library: Any) -> None:
+    """The driver asks every value that is no number and no text what to store for it, at the price of two errors raised and
+    caught, eight times what storing it costs. These are stored as they are; functions of the interpreter say so."""
+    nothing: dict[None, None] = {}
+    library.register_adapter(type(None), nothing.get)
+    library.register_adapter(bytes, bytes)
+    library.register_adapter(memoryview, memoryview)
+    library.register_adapter(bool, int)
 
 
 def _open_postgresql(url: str, pool: int, patience: float) -> Engine:

@@ -11,6 +11,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from hypothesis import given
 from hypothesis import strategies as st
+from pysqlite3 import dbapi2
 from sqlalchemy import inspect, text
 from sqlalchemy.exc import IntegrityError
 
@@ -35,6 +36,17 @@ def test_sqlite_runs_durable_and_guarded(sqlite_url: str) -> None:
     with engine.begin() as tx:
         names = ("journal_mode", "synchronous", "foreign_keys", "secure_delete")
         assert [str(tx.execute(text(f"pragma {name}")).scalar()) for name in names] == ["wal", "2", "1", "1"]
+    engine.dispose()
+
+
+@pytest.mark.parametrize("value", [None, b"", b"\x00\xff", memoryview(b"view"), True, False])
+def test_plain_values_are_stored_as_they_are_and_nobody_is_asked_how(sqlite_url: str, value: object) -> None:
+    engine = open_engine(sqlite_url)
+    with engine.begin() as tx:
+        assert (type(value), dbapi2.PrepareProtocol) in dbapi2.adapters
+        stored = tx.exec_driver_sql("select ?, typeof(?)", (value, value)).one()
+        kind = {type(None): "null", bool: "integer"}.get(type(value), "blob")
+        assert tuple(stored) == (value, kind)
     engine.dispose()
 
 
