@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -50,11 +49,16 @@ PROCESSES: Mapping[str, str] = {
 }
 _MAX_UNITS = 1_000_000
 _ORDER = re.compile(rb"<order>.*?</order>", re.DOTALL)
+# Every start of an element of this name, however it is written.
+_ORDER_TAG = re.compile(rb"<order[\s/>]")
 
 
 def read_news(body: bytes) -> tuple[ShippingNews, ...]:
     """One message or answer → its events. Raises MappingError (`xml`, `id`, `qty`, `time`, `unknown_message`)."""
-    root = parse(body)
+    return _read(parse(body), body)
+
+
+def _read(root: Element, body: bytes) -> tuple[ShippingNews, ...]:
     if root.find("deliveryOrder") is not None:
         return (_confirm(root),)
     if root.find("orders") is not None:
@@ -75,23 +79,23 @@ def cut_news(body: bytes) -> list[tuple[bytes, tuple[ShippingNews, ...]]]:
     `read_news`."""
     root = parse(body)
     orders = children(root, "orders", "order") if root.find("deliveryOrder") is None else []
-    cut = _ORDER.findall(body) if len(orders) > 1 else []
-    # Without comments, CDATA and instructions the tags that are found are the elements that were read.
-    if len(cut) == len(orders) > 1 and b"<!" not in body and body.count(b"<?") <= 1:
-        with suppress(MappingError):  # then what looked like an order was something else
-            pieces = [(piece, parse(piece)) for piece in cut]
-            if [_name(order) for _, order in pieces] == [_name(order) for order in orders]:
-                return [(piece, (_confirm(order),)) for piece, order in pieces]
-    return [(body, read_news(body))]
+    cut = _cut(body, len(orders)) if len(orders) > 1 else []
+    if not cut:
+        return [(body, _read(root, body))]
+    return [(piece, (_confirm(order),)) for piece, order in zip(cut, orders, strict=True)]
 
 
-def _name(order: Element) -> tuple[str, str, int]:
-    """What tells one order of a message from the next."""
-    return (
-        _text(order, "deliveryOrder/deliveryOrderCode"),
-        _text(order, "deliveryOrder/outBizCode"),
-        len(list(order.iter())),
-    )
+def _cut(body: bytes, count: int) -> list[bytes]:
+    """The bytes of each of the `count` orders of a message that was read; [] where that is not certain.
+
+    Without comments, CDATA and instructions a tag that is found is one that was read. When all elements of that name are as
+    many as the orders, they are the orders, and none holds another: so each goes from its tag to the next end. One that
+    needs what the elements around it declare could not be read alone."""
+    plain = b"<!" not in body and body.count(b"<?") == body.startswith(b"<?xml") and b"xmlns" not in body
+    if not plain or not len(_ORDER_TAG.findall(body)) == body.count(b"<order>") == count:
+        return []
+    cut: list[bytes] = _ORDER.findall(body)
+    return cut if len(cut) == count else []
 
 
 def _text(element: Element, path: str) -> str:

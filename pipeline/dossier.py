@@ -6,7 +6,7 @@ orders, their outbox rows, stock; each sorted."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from operator import itemgetter
@@ -108,51 +108,65 @@ class Extract:
     opened: bool = False
 
 
+_ALL: frozenset[Table] = frozenset(_MUTABLE) | {t.package_lines}
+_WHOLE = Extract(_ALL, opened=True)
+# All of an order when None; which part may depend on its row.
+Part = Extract | Callable[[Row], Extract | None] | None
+
+
 def load_dossiers(
-    tx: Connection, vault: Vault, order_ids: Iterable[int], *, lock: bool = True, part: Extract | None = None
+    tx: Connection,
+    vault: Vault,
+    order_ids: Iterable[int],
+    *,
+    lock: bool = True,
+    part: Part = None,
 ) -> dict[int, Dossier]:
     """Load everything stored about these orders, or a `part` of it; with `lock` nobody else changes them until the transaction
     ends, and what was archived of them is brought back."""
     ids = sorted(set(order_ids))
     if not ids:
         return {}
-    opened = part is None or part.opened
-    found = {
-        int(row["id"]): Dossier(
-            order=row, private=vault.open_json(PRIVATE, row["id"], row["private"]) if opened else {}
-        )
-        for row in load_rows(tx, t.orders, t.orders.c.id, ids, lock=lock)
-    }
+    found: dict[int, Dossier] = {}
+    parts: dict[int, Extract] = {}
+    for row in load_rows(tx, t.orders, t.orders.c.id, ids, lock=lock):
+        order_id: int = row["id"]
+        told = parts[order_id] = (part(row) if callable(part) else part) or _WHOLE
+        private = vault.open_json(PRIVATE, order_id, row["private"]) if told.opened else {}
+        found[order_id] = Dossier(order=row, private=private)
     packed = _packed(tx, vault, found, lock=lock)
-    wanted = _ALL if part is None else part.tables
-    _fill(found, ids, partial(_rows, tx, packed, wanted), lock=lock)
+    _fill(found, parts, partial(_rows, tx, packed), lock=lock)
     return found
 
 
-_ALL: frozenset[Table] = frozenset(_MUTABLE) | {t.package_lines}
+def _fill(
+    found: dict[int, Dossier], parts: Mapping[int, Extract], rows_of: Callable[..., Iterator[Row]], *, lock: bool
+) -> None:
+    def wanting(table: Table) -> list[int]:
+        return [order_id for order_id, part in parts.items() if table in part.tables]
 
-
-def _fill(found: dict[int, Dossier], ids: Sequence[int], rows_of: Callable[..., Iterator[Row]], *, lock: bool) -> None:
-    for row in rows_of(t.outbox, "order_id", ids, lock=lock):
+    for row in rows_of(t.outbox, "order_id", wanting(t.outbox), lock=lock):
         found[row["order_id"]].outbox[row["id"]] = row
-    for row in rows_of(t.order_lines, "order_id", ids):
+    for row in rows_of(t.order_lines, "order_id", wanting(t.order_lines)):
         found[row["order_id"]].lines[row["line"]] = row
     owner: dict[int, Dossier] = {}
-    for row in rows_of(t.fulfilments, "order_id", ids):
-        owner[row["id"]] = found[row["order_id"]]
+    for row in rows_of(t.fulfilments, "order_id", wanting(t.fulfilments)):
         found[row["order_id"]].fulfilments[row["id"]] = row
+        if t.fulfilment_lines in parts[row["order_id"]].tables:
+            owner[row["id"]] = found[row["order_id"]]
     for row in rows_of(t.fulfilment_lines, "fulfilment_id", owner):
         owner[row["fulfilment_id"]].fulfilment_lines[row["fulfilment_id"], row["line"], row["sku"]] = row
     parcels: dict[int, Dossier] = {}
-    for row in rows_of(t.packages, "order_id", ids):
-        parcels[row["id"]] = found[row["order_id"]]
+    for row in rows_of(t.packages, "order_id", wanting(t.packages)):
         found[row["order_id"]].packages[row["id"]] = row
+        if t.package_lines in parts[row["order_id"]].tables:
+            parcels[row["id"]] = found[row["order_id"]]
     for row in rows_of(t.package_lines, "package_id", parcels):
         parcels[row["package_id"]].package_lines[row["package_id"], row["line"], row["sku"]] = row
-    for row in rows_of(t.exceptions, "order_id", ids):
+    for row in rows_of(t.exceptions, "order_id", wanting(t.exceptions)):
         if row["state"] != "resolved":
             found[row["order_id"]].exceptions[row["id"]] = row
-    for row in rows_of(t.after_sales, "order_id", ids):
+    for row in rows_of(t.after_sales, "order_id", wanting(t.after_sales)):
         found[row["order_id"]].after_sales[row["external_id"]] = row
 
 
@@ -171,14 +185,13 @@ def _packed(tx: Connection, vault: Vault, order_ids: Iterable[int], *, lock: boo
 def _rows(
     tx: Connection,
     packed: Mapping[Table, list[Row]],
-    wanted: frozenset[Table],
     table: Table,
     column: str,
-    values: Iterable[int],
+    values: Collection[int],
     *,
     lock: bool = False,
 ) -> Iterator[Row]:
-    if table not in wanted:
+    if not values:
         return
     yield from load_rows(tx, table, table.c[column], values, lock=lock)
     yield from packed.get(table, ())
@@ -194,20 +207,17 @@ class Snapshot:
 
 
 def snapshot(dossier: Dossier) -> Snapshot:
-    """Remember the stored rows, to write only what changes."""
-    return Snapshot(
+    """Remember the stored rows, to write only what changes. It shares them with the dossier: `copy_of` it is what may change."""
+    return Snapshot(order=dossier.order, private=dossier.private, rows=dict(_keyed(dossier)))
+
+
+def copy_of(dossier: Dossier) -> Dossier:
+    """The same rows to change, without what is to be appended."""
+    rows = {table: {key: dict(row) for key, row in kept.items()} for table, kept in _keyed(dossier)}
+    return Dossier(
         order=dict(dossier.order),
         private=_copied(dossier.private),
-        rows={table: {key: dict(row) for key, row in rows.items()} for table, rows in _keyed(dossier)},
-    )
-
-
-def restore(before: Snapshot) -> Dossier:
-    """The dossier as it was loaded: what a failed change leaves behind."""
-    rows = {table: {key: dict(row) for key, row in kept.items()} for table, kept in before.rows.items()}
-    return Dossier(
-        order=dict(before.order),
-        private=_copied(before.private),
+        new=dossier.new,
         lines=rows[t.order_lines],
         fulfilments=rows[t.fulfilments],
         fulfilment_lines=rows[t.fulfilment_lines],

@@ -33,7 +33,7 @@ from storage.times import micros, span
 from .bootstrap import Hub
 from .contexts import write_contexts
 from .directory import Account, Directory, RulesetAsks, Target, read_directory
-from .dossier import DETAIL, Dossier, Extract, Snapshot, load_dossiers, restore, snapshot, write_dossiers
+from .dossier import DETAIL, Dossier, Part, Snapshot, copy_of, load_dossiers, snapshot, write_dossiers
 from .lanes import dispatch_jobs
 from .limits import Limits, day_of, load_limits, write_limits
 
@@ -92,10 +92,7 @@ class Workspace:
 
     def dossier(self, order_id: int) -> Dossier:
         """A copy to change. It counts only after `keep`."""
-        current = self.dossiers[order_id]
-        copied = restore(snapshot(current))
-        copied.new = current.new
-        return copied
+        return copy_of(self.dossiers[order_id])
 
     def keep(self, dossier: Dossier) -> None:
         """Make a changed copy part of the batch, and its stock moves with it."""
@@ -231,23 +228,24 @@ def open_workspace(hub: Hub, tx: Connection, at: datetime) -> Workspace:
     return Workspace(hub=hub, tx=tx, at=at, directory=read_directory(hub, tx))
 
 
-def load_orders(ws: Workspace, order_ids: Iterable[int], part: Extract | None = None) -> None:
-    """Lock and load these orders, or a `part` of each."""
+def load_orders(ws: Workspace, order_ids: Iterable[int], part: Part = None, *, in_place: bool = True) -> None:
+    """Lock and load these orders, or a `part` of each. Not `in_place`: nobody changes them but in copies (`Workspace.dossier`),
+    so how they were need not be copied."""
     wanted = set(order_ids) - ws.dossiers.keys()
     for order_id, dossier in load_dossiers(ws.tx, ws.hub.vault, wanted, part=part).items():
         ws.dossiers[order_id] = dossier
-        ws.before[order_id] = snapshot(dossier)
+        ws.before[order_id] = snapshot(copy_of(dossier) if in_place else dossier)
         ws.by_external[dossier.order["account_id"], dossier.order["external_id"]] = order_id
 
 
-def find_orders(ws: Workspace, keys: Iterable[tuple[int, str]], also: Iterable[int] = ()) -> None:
-    """Lock and load the orders that exist of these (account id, external id), their tombstones, and the orders `also` by id:
-    all at once, because locks are taken in one order."""
+def find_orders(ws: Workspace, keys: Iterable[tuple[int, str]], also: Iterable[int] = (), part: Part = None) -> None:
+    """Lock and load the orders that exist of these (account id, external id), their tombstones, and the orders `also` by id, or
+    a `part` of each: all at once, because locks are taken in one order. They are changed in copies only."""
     keys = sorted(set(keys))
     lock_identities(ws.tx, keys)
     found = stored.find_orders(ws.tx, keys)
     ws.tombstones |= stored.find_tombstones(ws.tx, keys)
-    load_orders(ws, [*also, *found])
+    load_orders(ws, [*also, *found], part, in_place=False)
 
 
 def load_goods(ws: Workspace, wanted: Iterable[tuple[int, str]], skus: Iterable[str] = ()) -> None:

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from domain.errors import MappingError
 from outbound import qimen
@@ -178,10 +181,73 @@ def test_a_batch_confirm_is_cut_into_one_document_for_each_order() -> None:
         batch_of(one("DO1"), "<!-- <order></order> -->", one("DO2")),
         batch_of(one("DO1"), one("DO2").replace("<packages>", "<note><order>x</order></note><packages>")),
         batch_of(one("DO1"), f"<![CDATA[{one('DO3')}]]>"),
+        batch_of(one("DO1").replace("<packages>", "<?x </order> ?><packages>"), one("DO2")),
+        batch_of(one("DO1"), one("DO2")).replace(b"<request>", b"<request xmlns:x='u'>"),
     ],
 )
 def test_what_cannot_be_cut_for_certain_stays_whole(body: bytes) -> None:
     assert cut_news(body) == [(body, read_news(body))]
+
+
+def outcome(read: Callable[[bytes], Any], body: bytes) -> tuple[Any, tuple[str, ...]]:
+    """What is read of a message, or code and path of what is wrong with it."""
+    try:
+        return read(body), ()
+    except MappingError as error:
+        return (), (error.code, error.path)
+
+
+# What may stand between and inside the orders of a message, and change where one of them ends or what is read of it.
+_TURNS = (
+    *(
+        "<order>",
+        "</order>",
+        "<order >",
+        "</order >",
+        "<order a='1'>",
+        "<order/>",
+        "<orders>",
+        "</orders>",
+        "<x:order>",
+    ),
+    *("<!-- </order> -->", "<![CDATA[<order>]]>", "<?x </order> ?>", "<?x <order> ?>", " xmlns='u'", " xmlns:x='u'"),
+    *(
+        "&lt;order&gt;",
+        "&#60;",
+        "]]>",
+        "<orderLines><orderLine/></orderLines>",
+        "<deliveryOrder/>",
+        "\r\n",
+        " ",
+        "é",
+        "\x00",
+    ),
+)
+
+
+@given(
+    st.lists(st.sampled_from([one("DO1"), one("DO2", "2"), one("DO3", "many"), one(""), one("示例")]), max_size=4),
+    st.lists(st.tuples(st.integers(0, 1200), st.sampled_from(_TURNS)), max_size=3),
+)
+@settings(max_examples=300)
+def test_a_message_is_cut_only_into_what_is_read_of_it(confirms: list[str], turns: list[tuple[int, str]]) -> None:
+    text = batch_of(*confirms).decode()
+    for near, turn in turns:
+        # Between two tags mostly: inside of one nearly everything is no XML any more.
+        place = text.find("<", near % len(text)) if near % 3 else near % len(text)
+        text = text[:place] + turn + text[place:]
+    body = text.encode()
+    (told, wrong), (pieces, also_wrong) = outcome(read_news, body), outcome(cut_news, body)
+    assert wrong == also_wrong
+    if wrong:
+        return
+    assert tuple(news for _, each in pieces for news in each) == told
+    assert all(read_news(piece) == each for piece, each in pieces)
+    rest = body
+    for piece, _ in pieces:
+        _, found, rest = rest.partition(piece)
+        assert found == piece
+    assert turns or len(pieces) == max(1, len(confirms))
 
 
 def test_an_unreadable_confirm_among_others_is_the_whole_messages_fault() -> None:
