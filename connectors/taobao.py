@@ -19,7 +19,8 @@ from pydantic import Field, SecretStr
 from domain.errors import ConfigError, HubError, MappingError, RefusedError, RetryableError
 from normalizer.readers import read_time
 from wire.budget import Budget
-from wire.strict_json import parse_value, split_records
+from wire.records import split_records
+from wire.strict_json import parse_value
 
 from ._channel import Capabilities, Channel, Document, Page, Session, Settings, Since
 from ._taobao_order import MAPPING, ZONE, read_refund

@@ -20,8 +20,8 @@ from domain.errors import ConfigError, RefusedError, RetryableError, UnknownOutc
 from normalizer.mapping import OrderMapping
 from wire.auth import Bearer
 from wire.budget import Budget
+from wire.records import split_records
 from wire.retry import read_with_retries
-from wire.strict_json import split_records
 
 from ._channel import Capabilities, Channel, Confirmation, Confirmed, Document, Page, Session, Settings, Since
 from ._graphql import Answered, send_graphql

@@ -12,7 +12,8 @@ from typing import Any
 
 from domain.errors import MappingError
 
-from .strict_json import parse_value, split_records
+from .records import split_records
+from .strict_json import parse_value
 
 _MOST_BRACKETS = 500_000  # more is an attack on our time, not a page of orders
 _SPACE = re.compile(rb"[ \t\n\r]*")
@@ -22,7 +23,7 @@ _SCALAR = re.compile(rb'[^\s,\[\]{}":]+')
 
 
 def salvage_records(data: bytes, path: str) -> tuple[Any, list[tuple[bytes, Any]]]:
-    """As `strict_json.split_records`; a record that cannot be read has the value None and stands as null in the whole value.
+    """As `records.split_records`; a record that cannot be read has the value None and stands as null in the whole value.
     When the fault lies outside the records, or nobody can say where they end, the strict reader's MappingError is raised."""
     try:
         return split_records(data, path)

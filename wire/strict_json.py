@@ -16,11 +16,9 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from json.decoder import scanstring  # type: ignore[attr-defined]
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -46,6 +44,17 @@ class Parsed:
     flags: tuple[str, ...] = ()
 
 
+class Checked(NamedTuple):
+    """A document before it is read: its `text`, whether numbers need the exact path, whether characters may need replacing
+    (`unsafe`), whether any is `escaped`, and how many `fractions` there are."""
+
+    text: str
+    slow_numbers: bool
+    unsafe: bool
+    escaped: bool
+    fractions: int
+
+
 DEFAULT_LIMITS = JsonLimits()
 REPLACED = "replaced_characters"
 
@@ -59,7 +68,6 @@ _SHAPE = bytes(ord("0") if b in b"0123456789." else ord("e") if b in b"eE" else 
 _LONG_NUMBER = b"0" * 20
 _SUSPECT_ESCAPE = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 _UNSAFE = re.compile("[\x00\ud800-\udfff]")
-_SPACE = re.compile(r"[ \t\n\r]*")
 
 
 def parse(data: bytes, *, limits: JsonLimits = DEFAULT_LIMITS) -> Parsed:
@@ -72,65 +80,22 @@ def parse(data: bytes, *, limits: JsonLimits = DEFAULT_LIMITS) -> Parsed:
     quick = _quick(data) if plain else None
     if quick is not None:
         return Parsed(quick[0])
-    text, slow_numbers, unsafe, whole_numbers = _check(data, limits)
-    quick = _quick(data) if whole_numbers and not plain else None
+    found = check(data, limits)
+    quick = None if plain or found.escaped or found.slow_numbers or found.fractions else _quick(data)
     if quick is not None:
         return Parsed(quick[0])
     try:
-        value = _decoder(slow_numbers, limits).decode(text)
+        value = decoder(found.slow_numbers, limits).decode(found.text)
     except MappingError:
         raise
     except (ValueError, RecursionError, ArithmeticError) as error:
-        raise _broken(error) from None
-    return _cleaned(value) if unsafe else Parsed(value)
+        raise broken(error) from None
+    return cleaned(value) if found.unsafe else Parsed(value)
 
 
 def parse_value(data: bytes, *, limits: JsonLimits = DEFAULT_LIMITS) -> Any:
     """`parse(data).value`, for callers that do not keep flags."""
     return parse(data, limits=limits).value
-
-
-def split_records(
-    data: bytes, path: str, *, limits: JsonLimits = DEFAULT_LIMITS, missing_ok: bool = False
-) -> tuple[Any, list[tuple[bytes, Any]]]:
-    """The whole value, and for each element of the array at dotted `path` its exact bytes as sent together with its
-    value.
-
-    One pass: the document is walked along the path and every other value is read by the C scanner. `path` "" means the
-    document itself is the array. A path that is absent or holds null or not an array raises MappingError
-    `records_missing` ("200 without a list is a failure, not 'no orders'"); `missing_ok` is for sources documented to
-    leave an empty list out. Errors as `parse`.
-    """
-    text, slow_numbers, unsafe, whole_numbers = _check(data, limits)
-    quick = _quick(data) if whole_numbers else None
-    if quick is not None:
-        return quick[0], _quick_records(quick[0], path, missing_ok=missing_ok)
-    found: list[tuple[int, int, Any]] | None = None
-
-    def at_target(start: int) -> tuple[Any, int]:
-        nonlocal found
-        if text[start : start + 1] != "[":
-            return scan(text, start)
-        found, end = _elements(text, start, scan)
-        return [value for _, _, value in found], end
-
-    scan: Callable[[str, int], tuple[Any, int]] = _decoder(slow_numbers, limits).scan_once  # type: ignore[attr-defined]
-    try:
-        whole, end = _along(text, _skip(text, 0), path.split(".") if path else [], scan, at_target)
-        if _skip(text, end) != len(text):
-            raise ValueError(f"extra data at character {end}")
-    except MappingError:
-        raise
-    except StopIteration as stop:
-        raise MappingError("json", f"value expected at character {stop.value}") from None
-    except (ValueError, RecursionError, ArithmeticError, IndexError) as error:
-        raise _broken(error) from None
-    if found is None:
-        if missing_ok:
-            return (_cleaned(whole).value if unsafe else whole), []
-        raise MappingError("records_missing", "no array here", path=path)
-    records = [(text[start:end].encode(), _cleaned(value).value if unsafe else value) for start, end, value in found]
-    return (_cleaned(whole).value if unsafe else whole), records
 
 
 def dump(value: Any) -> bytes:
@@ -189,20 +154,8 @@ def _quick(data: bytes) -> tuple[Any] | None:
         return None
 
 
-def _quick_records(value: Any, path: str, *, missing_ok: bool) -> list[tuple[bytes, Any]]:
-    """What `split_records` finds in a document of orjson's own spelling: its parts are spelled like that too."""
-    for name in path.split(".") if path else []:
-        value = value.get(name) if isinstance(value, dict) else None
-    if isinstance(value, list):
-        return [(orjson.dumps(each), each) for each in value]
-    if missing_ok:
-        return []
-    raise MappingError("records_missing", "no array here", path=path)
-
-
-def _check(data: bytes, limits: JsonLimits) -> tuple[str, bool, bool, bool]:
-    """The text, whether numbers need the exact path, whether characters may need replacing, whether all numbers are integers
-    and no character is escaped."""
+def check(data: bytes, limits: JsonLimits = DEFAULT_LIMITS) -> Checked:
+    """What can be known of a document before it is read. Raises MappingError `encoding`, `string_too_long` or `depth`."""
     if data.startswith(b"\xef\xbb\xbf"):
         raise MappingError("encoding", "byte order mark")
     if b"\x00" in data:
@@ -211,18 +164,36 @@ def _check(data: bytes, limits: JsonLimits) -> tuple[str, bool, bool, bool]:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise MappingError("encoding", f"not UTF-8 at byte {error.start}") from None
-    plain, unsafe, escaped = data, False, b"\\" in data
-    if escaped:
-        unsafe = _SUSPECT_ESCAPE.search(data) is not None
-        # Two bytes for two bytes: the lengths of strings stay true. Order matters: \\" ends a string.
-        plain = data.replace(b"\\\\", b"..").replace(b'\\"', b"..")
+    escaped = b"\\" in data
+    plain = _without_escapes(data) if escaped else data
     pieces = plain.split(b'"')
-    if len(data) > limits.string and max(map(len, pieces[1::2]), default=0) > limits.string:
+    if _is_sparse(plain, limits.string) and max(map(len, pieces[1::2]), default=0) > limits.string:
         raise MappingError("string_too_long", f"more than {limits.string} bytes")
     outside = b"".join(pieces[::2])
     _check_depth(outside.translate(_SQUARE, _NOT_BRACKETS), limits.depth)
-    slow_numbers = limits.int_digits != DEFAULT_LIMITS.int_digits or _suspect_number(outside)
-    return text, slow_numbers, unsafe, not (escaped or slow_numbers or b"." in outside)
+    return Checked(
+        text,
+        slow_numbers=limits.int_digits != DEFAULT_LIMITS.int_digits or _suspect_number(outside),
+        unsafe=escaped and _SUSPECT_ESCAPE.search(data) is not None,
+        escaped=escaped,
+        fractions=outside.count(b"."),
+    )
+
+
+def _without_escapes(data: bytes) -> bytes:
+    # Two bytes for two bytes: the lengths of strings stay true. Order matters: \\" ends a string.
+    return data.replace(b"\\\\", b"..").replace(b'\\"', b"..")
+
+
+def _is_sparse(plain: bytes, limit: int) -> bool:
+    """Whether more than `limit` bytes without a quote follow each other: only then may a string be too long."""
+    at = -1
+    while len(plain) - at > limit + 1:
+        last = plain.rfind(b'"', at + 1, at + limit + 2)
+        if last < 0:
+            return True
+        at = last
+    return False
 
 
 def _suspect_number(outside: bytes) -> bool:
@@ -245,7 +216,7 @@ def _check_depth(brackets: bytes, limit: int) -> None:
             raise MappingError("depth", f"nested deeper than {limit}")
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
         seen: set[str] = set()
@@ -258,10 +229,10 @@ def _no_constant(name: str) -> Any:
     raise MappingError("number", name)
 
 
-_FAST = json.JSONDecoder(object_pairs_hook=_unique, parse_float=Decimal, parse_constant=_no_constant)
+_FAST = json.JSONDecoder(object_pairs_hook=unique, parse_float=Decimal, parse_constant=_no_constant)
 
 
-def _decoder(slow_numbers: bool, limits: JsonLimits) -> json.JSONDecoder:
+def decoder(slow_numbers: bool, limits: JsonLimits) -> json.JSONDecoder:
     if not slow_numbers:
         return _FAST
 
@@ -278,75 +249,17 @@ def _decoder(slow_numbers: bool, limits: JsonLimits) -> json.JSONDecoder:
         return Decimal(digits)
 
     return json.JSONDecoder(
-        object_pairs_hook=_unique, parse_int=whole, parse_float=fraction, parse_constant=_no_constant
+        object_pairs_hook=unique, parse_int=whole, parse_float=fraction, parse_constant=_no_constant
     )
 
 
-def _broken(error: Exception) -> MappingError:
+def broken(error: Exception) -> MappingError:
     if isinstance(error, RecursionError):
         return MappingError("depth", "nested too deep")
     return MappingError("json", str(error)[:200])
 
 
-def _skip(text: str, at: int) -> int:
-    match = _SPACE.match(text, at)
-    return match.end() if match else at
-
-
-def _along(
-    text: str,
-    at: int,
-    path: Sequence[str],
-    scan: Callable[[str, int], tuple[Any, int]],
-    target: Callable[[int], tuple[Any, int]],
-) -> tuple[Any, int]:
-    """Read the value at `at`; follow `path` through objects and hand the last step to `target`."""
-    if not path:
-        return target(at)
-    if text[at : at + 1] != "{":
-        return scan(text, at)
-    pairs: list[tuple[str, Any]] = []
-    at = _skip(text, at + 1)
-    if text[at : at + 1] == "}":
-        return {}, at + 1
-    while True:
-        if text[at : at + 1] != '"':
-            raise ValueError(f"name expected at character {at}")
-        key, at = scanstring(text, at + 1, True)
-        at = _expect(text, _skip(text, at), ":")
-        here = key == path[0]
-        value, at = _along(text, at, path[1:], scan, target) if here else scan(text, at)
-        pairs.append((key, value))
-        at = _skip(text, at)
-        if text[at : at + 1] == "}":
-            return _unique(pairs), at + 1
-        at = _expect(text, at, ",")
-
-
-def _elements(
-    text: str, at: int, scan: Callable[[str, int], tuple[Any, int]]
-) -> tuple[list[tuple[int, int, Any]], int]:
-    """(start, end, value) of each element of the array that opens at `at`, and the position after it."""
-    found: list[tuple[int, int, Any]] = []
-    at = _skip(text, at + 1)
-    if text[at : at + 1] == "]":
-        return found, at + 1
-    while True:
-        value, end = scan(text, at)
-        found.append((at, end, value))
-        at = _skip(text, end)
-        if text[at : at + 1] == "]":
-            return found, at + 1
-        at = _expect(text, at, ",")
-
-
-def _expect(text: str, at: int, mark: str) -> int:
-    if text[at : at + 1] != mark:
-        raise ValueError(f"{mark!r} expected at character {at}")
-    return _skip(text, at + 1)
-
-
-def _cleaned(value: Any) -> Parsed:
+def cleaned(value: Any) -> Parsed:
     """Replace what PostgreSQL or UTF-8 cannot hold. Depth is already bounded, so recursion is safe."""
     replaced = 0
 
@@ -359,7 +272,7 @@ def _cleaned(value: Any) -> Parsed:
         if isinstance(item, list):
             return [clean(each) for each in item]
         if isinstance(item, dict):
-            return _unique([(clean(key), clean(each)) for key, each in item.items()])
+            return unique([(clean(key), clean(each)) for key, each in item.items()])
         return item
 
     fresh = clean(value)

@@ -10,7 +10,7 @@ from connectors import shopify
 from connectors._shopify_order import MAPPING
 from domain.order import Order
 from normalizer.mapping import normalize
-from wire.strict_json import split_records
+from wire.records import split_records
 
 from .side import sample
 

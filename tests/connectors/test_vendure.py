@@ -16,7 +16,8 @@ from domain.errors import ConfigError, MappingError, RefusedError, RetryableErro
 from domain.order import Order
 from normalizer.mapping import normalize
 from tests.wire.loopback import Loopback
-from wire.strict_json import parse_value, split_records
+from wire.records import split_records
+from wire.strict_json import parse_value
 
 from .shopkeeper import Shopkeeper
 from .side import documents, new_client, sample, session

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from domain.errors import MappingError
 from wire import strict_json
-from wire.strict_json import JsonLimits, dump, parse, parse_value, split_records
+from wire.records import split_records
+from wire.strict_json import JsonLimits, dump, parse, parse_value
 
 
 def code_of(data: bytes, **kw: Any) -> str:
@@ -128,20 +129,6 @@ def test_never_raises_anything_but_a_mapping_error(data: bytes) -> None:
     assert parse_value(dump(value)) == value
 
 
-@settings(max_examples=100, deadline=None)
-@given(st.lists(VALUES, max_size=5), VALUES, st.sampled_from([None, 2]))
-def test_splits_an_array_into_the_bytes_as_sent(records: list[Any], other: Any, indent: int | None) -> None:
-    document = {"before": other, "data": {"orders": {"total": 3, "nodes": records}, "x": other}, "after": [other]}
-    data = json.dumps(document, indent=indent, ensure_ascii=False).encode()
-    whole, parts = split_records(data, "data.orders.nodes")
-    assert whole == document
-    assert [value for _, value in parts] == records
-    position = 0
-    for raw, value in parts:
-        assert parse_value(raw) == value
-        position = data.index(raw, position) + len(raw)
-
-
 SPELLINGS = st.text('{}[]":,\\/e.-+0123456789 \n\ufeffa中\x7f', max_size=24).map(str.encode)
 
 
@@ -160,19 +147,14 @@ SPELLINGS = st.text('{}[]":,\\/e.-+0123456789 \n\ufeffa中\x7f', max_size=24).ma
 @example(b'["\x7f"]')
 @example(b'"\xef\xbf\xbf"')
 def test_the_quick_way_reads_what_the_exact_way_reads(data: bytes) -> None:
-    def told(exact: bool) -> tuple[Any, ...]:
+    def told(exact: bool) -> str:
         with pytest.MonkeyPatch.context() as patch:
             if exact:
                 patch.setattr(strict_json, "_quick", lambda _: None)
             try:
-                whole = repr(parse(data))
+                return repr(parse(data))
             except MappingError as error:
-                whole = error.code
-            try:
-                parts = repr(split_records(data, "a"))
-            except MappingError as error:
-                parts = error.code
-            return whole, parts
+                return error.code
 
     assert told(False) == told(True)
 
@@ -187,36 +169,6 @@ def test_depth_is_counted_to_the_level() -> None:
                 parse(data)
             else:
                 assert code_of(data) == "depth"
-
-
-def test_splits_keep_spacing_escapes_and_number_text() -> None:
-    data = b' { "o" : [ {"a" : 1.50 , "b":"\\u4e2d"} , 2.0 ] , "n":1 } '
-    whole, parts = split_records(data, "o")
-    assert [raw for raw, _ in parts] == [b'{"a" : 1.50 , "b":"\\u4e2d"}', b"2.0"]
-    assert whole == parse_value(data)
-    assert split_records(b"[1,2]", "")[1] == [(b"1", 1), (b"2", 2)]
-
-
-@pytest.mark.parametrize("data", [b"{}", b'{"o":null}', b'{"o":{"p":1}}', b'{"error":"x"}', b"[]", b'"o"'])
-def test_an_absent_list_is_an_error_unless_the_source_is_known_for_it(data: bytes) -> None:
-    with pytest.raises(MappingError) as caught:
-        split_records(data, "o")
-    assert (caught.value.code, caught.value.path) == ("records_missing", "o")
-    assert split_records(data, "o", missing_ok=True)[1] == []
-
-
-@pytest.mark.parametrize(
-    "data", [b'{"o":[1],"o":[2]}', b'{"o":[1]', b'{"o":[1,]}', b'{"o":[1]}x', b"{o:[1]}", b'{"o" [1]}']
-)
-def test_a_broken_page_gives_no_records_at_all(data: bytes) -> None:
-    with pytest.raises(MappingError):
-        split_records(data, "o")
-
-
-def test_split_records_are_cleaned_like_whole_documents() -> None:
-    whole, parts = split_records(b'{"o":[{"n":"a\\u0000"}]}', "o")
-    assert parts == [(b'{"n":"a\\u0000"}', {"n": "a�"})]
-    assert whole == {"o": [{"n": "a�"}]}
 
 
 def test_dump_is_compact_exact_and_refuses_what_is_not_json() -> None:
