@@ -8,7 +8,19 @@ from functools import lru_cache
 from typing import Any
 
 import orjson
-from sqlalchemy import Column, ColumnElement, Connection, LargeBinary, any_, bindparam, func, select, tuple_
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    LargeBinary,
+    TableValuedAlias,
+    any_,
+    bindparam,
+    func,
+    select,
+    tuple_,
+)
+from sqlalchemy import column as table_column
 from sqlalchemy.dialects.postgresql import ARRAY
 
 _Parameters = dict[str, Any]
@@ -27,6 +39,12 @@ def bind_values(tx: Connection, values: Sequence[Any]) -> _Parameters:
     return {"values": orjson.dumps(values).decode() if tx.dialect.name == "sqlite" else values}
 
 
+def each_value(column: Column[Any]) -> TableValuedAlias:
+    """The same `values` as rows, each a `value`, to be joined with. PostgreSQL only."""
+    given = func.unnest(bindparam("values", type_=ARRAY(column.type)))
+    return given.table_valued(table_column("value", column.type)).render_derived()
+
+
 @lru_cache(maxsize=256)
 def among_pairs(dialect: str, first: Column[Any], second: Column[Any]) -> ColumnElement[bool]:
     """(`first`, `second`) is one of `pairs` (see `bind_pairs`); `second` may be binary."""
@@ -37,11 +55,15 @@ def among_pairs(dialect: str, first: Column[Any], second: Column[Any]) -> Column
         if isinstance(second.type, LargeBinary):
             told = func.unhex(told)
         return pair.in_(select(func.json_extract(value, "$[0]"), told))
-    given = func.unnest(
-        bindparam("firsts", type_=ARRAY(first.type)), bindparam("seconds", type_=ARRAY(second.type))
-    ).table_valued("a", "b")
-    given = given.render_derived()
+    given = each_pair(first, second)
     return pair.in_(select(given.c.a, given.c.b))
+
+
+def each_pair(first: Column[Any], second: Column[Any]) -> TableValuedAlias:
+    """The same `pairs` as rows, `a` and `b`, to be joined with. PostgreSQL only."""
+    firsts, seconds = bindparam("firsts", type_=ARRAY(first.type)), bindparam("seconds", type_=ARRAY(second.type))
+    given = func.unnest(firsts, seconds)
+    return given.table_valued(table_column("a", first.type), table_column("b", second.type)).render_derived()
 
 
 def bind_pairs(tx: Connection, pairs: Sequence[tuple[int, str | bytes]]) -> _Parameters:

@@ -33,7 +33,7 @@ from storage import (
     rows,
 )
 from storage import tables as t
-from storage.asking import Question
+from storage.asking import _PLANS, Question
 from storage.database import is_sqlite
 
 from .conftest import NOW, Store
@@ -289,3 +289,15 @@ def test_every_index_of_a_table_that_grows_has_a_question() -> None:
     uniques = {name for name in _NAMES.values() if not name.startswith("orders_")}
     needed = set().union(*(indexes for _, indexes in QUESTIONS.values()))
     assert kept | (uniques - PROMISES) == needed
+
+
+@pytest.mark.parametrize("name", ["versions of documents", "orders by identity"])
+def test_a_key_is_looked_up_by_all_of_it_before_the_server_has_counted_rows(pg_store: Store, name: str) -> None:
+    with pg_store.write() as tx:
+        for setting, value in _PLANS.items():
+            tx.exec_driver_sql(f"set local {setting} = {value}")
+        with listened(tx) as heard:
+            QUESTIONS[name][0](tx)
+        (plan,) = [plan_of(tx, statement, values) for statement, values in heard]
+    assert [line for line in plan.splitlines() if "Index Cond" in line and "external_id" in line], plan
+    assert "Filter" not in plan
