@@ -15,7 +15,6 @@ from datetime import timedelta
 from sqlalchemy import Connection
 
 from domain.errors import HubError
-from storage import tables as t
 from storage.fulfilments import mark_pushing
 from storage.outbox import claim_outbox, next_due
 from storage.rows import Row
@@ -25,7 +24,7 @@ from wire.permit import permitted
 from .bootstrap import Hub
 from .clock import counted
 from .directory import read_directory
-from .dossier import Dossier, Extract, load_dossiers
+from .dossier import Dossier, Extract, extract, load_dossiers
 from .merging import gather
 from .sending import Job, Outcome, again, orders_of, parts_of, send
 from .sessions import channel_session, warehouse_session
@@ -41,8 +40,20 @@ _LANDINGS = 20
 _LANDING_PAUSE = 0.5
 
 _NEEDED = {
-    "push": Extract(frozenset({t.order_lines, t.fulfilments, t.fulfilment_lines}), opened=True),
-    "confirm": Extract(frozenset({t.order_lines, t.packages, t.package_lines, t.outbox})),
+    "push": extract(
+        orders="number currency placed_at paid_at payment private",
+        order_lines="external_id title sku quantity unit_price amount discount components",
+        fulfilments="code state carrier warehouse_ref freight created_at",
+        fulfilment_lines="quantity",
+        opened=True,
+    ),
+    "confirm": extract(
+        orders="number",
+        order_lines="external_id sku state quantity requires_shipping components",
+        packages="tracking carrier carrier_name confirm_state shipped_at",
+        package_lines="quantity",
+        outbox="kind state",
+    ),
 }
 
 Settle = Callable[[Hub, Sequence[Outcome]], None]

@@ -6,7 +6,7 @@ orders, their outbox rows, stock; each sorted."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from operator import itemgetter
@@ -16,9 +16,10 @@ from sqlalchemy import Connection
 
 from storage import tables as t
 from storage.archives import load_archived, restore_archived
+from storage.asking import ask_by
 from storage.compact import pack, sorted_text
 from storage.events import GENESIS, link
-from storage.rows import Row, Table, insert_rows, insert_tuples, load_rows, update_rows
+from storage.rows import Row, Table, insert_rows, insert_tuples, update_rows
 from storage.vault import Vault
 
 PRIVATE = "orders.private"
@@ -43,6 +44,19 @@ _MUTABLE: dict[Table, tuple[str, ...]] = {
     t.after_sales: ("state", "source_status", "amount", "source_time", "updated_at"),
 }
 
+
+# What a loaded row is known by, to its owner and among its owner's, and what of an order any change of it looks at.
+_KEYS: dict[Table, tuple[str, ...]] = {
+    t.orders: ("id", "account_id", "external_id", "event_seq", "event_hash", "revision", "updated_at"),
+    t.order_lines: ("order_id", "line"),
+    t.fulfilments: ("id", "order_id"),
+    t.fulfilment_lines: ("fulfilment_id", "line", "sku"),
+    t.packages: ("id", "order_id"),
+    t.package_lines: ("package_id", "line", "sku"),
+    t.outbox: ("id", "order_id"),
+    t.exceptions: ("id", "order_id", "state"),
+    t.after_sales: ("id", "order_id", "external_id"),
+}
 
 _by_id = itemgetter("id")
 
@@ -101,17 +115,29 @@ class Dossier:
 
 @dataclass(frozen=True, slots=True)
 class Extract:
-    """What of an order is loaded for those who neither look at nor change anything else: these tables, and the private part if
-    it is `opened`. The rest of the dossier is empty, and is left as it is stored."""
+    """What of an order is loaded for those who neither look at nor change anything else: these tables, some of them (and the
+    order itself) by these `columns` only, and the private part if it is `opened`. The rest of the dossier is empty, and is
+    left as it is stored."""
 
     tables: frozenset[Table]
     opened: bool = False
+    columns: Mapping[Table, tuple[str, ...]] = field(default_factory=dict)
 
 
 _ALL: frozenset[Table] = frozenset(_MUTABLE) | {t.package_lines}
+_NAMES: Mapping[Table, tuple[str, ...]] = {table: tuple(table.c.keys()) for table in _ALL}
 _WHOLE = Extract(_ALL, opened=True)
 # All of an order when None; which part may depend on its row.
 Part = Extract | Callable[[Row], Extract | None] | None
+
+
+def extract(*, opened: bool = False, **columns: str) -> Extract:
+    """An extract of tables by their names, each with its columns in one text; what rows are told apart by comes by itself."""
+    named = {t.metadata.tables[name]: {*words.split()} for name, words in columns.items()}
+    narrow = {
+        table: tuple(c for c in _NAMES[table] if c in words or c in _KEYS[table]) for table, words in named.items()
+    }
+    return Extract(frozenset(named), opened, narrow)
 
 
 def load_dossiers(
@@ -129,18 +155,20 @@ def load_dossiers(
         return {}
     found: dict[int, Dossier] = {}
     parts: dict[int, Extract] = {}
-    for row in load_rows(tx, t.orders, t.orders.c.id, ids, lock=lock):
+    names = part.columns.get(t.orders, _NAMES[t.orders]) if isinstance(part, Extract) else _NAMES[t.orders]
+    for row in ask_by(tx, t.orders, names, "id", ids, lock=lock):
         order_id: int = row["id"]
         told = parts[order_id] = (part(row) if callable(part) else part) or _WHOLE
         private = vault.open_json(PRIVATE, order_id, row["private"]) if told.opened else {}
         found[order_id] = Dossier(order=row, private=private)
     packed = _packed(tx, vault, found, lock=lock)
-    _fill(found, parts, partial(_rows, tx, packed), lock=lock)
+    kinds = [*{id(each): each for each in parts.values()}.values()]
+    _fill(found, parts, partial(_rows, tx, packed, kinds), lock=lock)
     return found
 
 
 def _fill(
-    found: dict[int, Dossier], parts: Mapping[int, Extract], rows_of: Callable[..., Iterator[Row]], *, lock: bool
+    found: dict[int, Dossier], parts: Mapping[int, Extract], rows_of: Callable[..., Iterable[Row]], *, lock: bool
 ) -> None:
     def wanting(table: Table) -> list[int]:
         return [order_id for order_id, part in parts.items() if table in part.tables]
@@ -185,16 +213,23 @@ def _packed(tx: Connection, vault: Vault, order_ids: Iterable[int], *, lock: boo
 def _rows(
     tx: Connection,
     packed: Mapping[Table, list[Row]],
+    kinds: Sequence[Extract],
     table: Table,
     column: str,
     values: Collection[int],
     *,
     lock: bool = False,
-) -> Iterator[Row]:
+) -> Iterable[Row]:
     if not values:
-        return
-    yield from load_rows(tx, table, table.c[column], values, lock=lock)
-    yield from packed.get(table, ())
+        return ()
+    rows = ask_by(tx, table, _names_of(kinds, table), column, values, lock=lock)
+    return [*rows, *packed[table]] if table in packed else rows
+
+
+def _names_of(kinds: Sequence[Extract], table: Table) -> tuple[str, ...]:
+    """The columns to load: all, where two kinds of parts that are loaded together want others. One question takes all locks."""
+    named = {part.columns.get(table, _NAMES[table]) for part in kinds if table in part.tables}
+    return named.pop() if len(named) == 1 else _NAMES[table]
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +308,7 @@ def _compare(
     """What of a stored order is new, and what is another than it was, in which `columns`."""
     if dossier.order != before.order:
         updates[t.orders].append(dossier.order)
-        _note_changed(columns[t.orders], dossier.order, before.order, _MUTABLE[t.orders])
+        _note_changed(columns[t.orders], dossier.order, before.order)
     for table, rows in _keyed(dossier):
         kept = before.rows[table]
         for key, row in rows.items():
@@ -282,11 +317,11 @@ def _compare(
                 inserts[table].append(row)
             elif row != old:
                 updates[table].append(row)
-                _note_changed(columns[table], row, old, _MUTABLE[table])
+                _note_changed(columns[table], row, old)
 
 
-def _note_changed(changed: set[str], row: Row, old: Row, names: Iterable[str]) -> None:
-    changed.update([name for name in names if name not in changed and row[name] != old[name]])
+def _note_changed(changed: set[str], row: Row, old: Row) -> None:
+    changed.update([name for name, value in row.items() if value != old[name]])
 
 
 _WRITE_ORDER: tuple[Table, ...] = (

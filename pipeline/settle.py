@@ -10,7 +10,6 @@ from datetime import timedelta
 from domain.errors import ConfigError, HubError, RetryableError
 from domain.merging import Group
 from domain.states import FULFILMENT, may_move
-from storage import tables as t
 from storage.directory import set_account_state, set_warehouse_state
 from storage.exceptions import put_exceptions
 from storage.inbox import Arrival, put_arrivals
@@ -22,7 +21,7 @@ from wire.retry import next_attempt_at
 
 from .bootstrap import Hub
 from .cancel import cancel_answered
-from .dossier import Dossier, Extract
+from .dossier import Dossier, Extract, extract
 from .exceptional import raise_exception
 from .lanes import absorb_jobs
 from .plan import refresh_status, release_units, set_state
@@ -56,9 +55,19 @@ _RANK = span(timedelta(seconds=1))
 _PAUSED = span(timedelta(minutes=20))
 
 
-# What a push or a confirmation that went well looks at and changes.
-_PUSHED = Extract(frozenset({t.outbox, t.fulfilments}))
-_TOLD = Extract(frozenset({t.outbox, t.fulfilments, t.order_lines, t.packages, t.package_lines}))
+# What a push or a confirmation that went well looks at and changes; the first line is what a credit counts.
+_ORDER = "status payment currency paid verdicts"
+_ROW = "kind target_kind target_id fulfilment_id package_id state token attempts looks due_at outcome reply updated_at"
+_PART = "code state warehouse_ref revision news_due_at updated_at"
+_PUSHED = extract(orders=_ORDER, outbox=_ROW, fulfilments=_PART)
+_TOLD = extract(
+    orders=f"{_ORDER} cancelled_at",
+    outbox=_ROW,
+    fulfilments=_PART,
+    order_lines="state sku quantity components",
+    packages="tracking confirm_state updated_at",
+    package_lines="quantity",
+)
 
 
 def settle(hub: Hub, outcomes: Sequence[Outcome]) -> None:
@@ -74,11 +83,15 @@ def settle(hub: Hub, outcomes: Sequence[Outcome]) -> None:
 
 
 def _went_well(outcome: Outcome) -> bool:
-    return outcome.end == "done" and outcome.row["kind"] in {"push", "confirm"} and "group" not in outcome.row
+    """Whether no more than `_PUSHED` or `_TOLD` is looked at and changed."""
+    kind = outcome.row["kind"]
+    if outcome.end == "wait":
+        return bool(kind == "confirm")
+    return outcome.end == "done" and kind in {"push", "confirm"} and "group" not in outcome.row
 
 
 def _settle_together(hub: Hub, outcomes: Sequence[Outcome], part: Extract | None) -> None:
-    """One transaction. `part`: all of them went well, and this is all they need of their orders."""
+    """One transaction. `part`: all of them went well or wait for another, and this is all they need of their orders."""
     with hub.write() as tx:
         ws = open_workspace(hub, tx, hub.clock())
         load_orders(ws, {order for outcome in outcomes for order in orders_of(outcome.row)}, part)

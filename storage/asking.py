@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from itertools import repeat
 from typing import Any
 
-from sqlalchemy import Connection, Dialect, RootTransaction, Select, exc, func, select
+from sqlalchemy import Connection, Dialect, RootTransaction, Select, Update, exc, func, select
 from sqlalchemy.sql.compiler import SQLCompiler
 
-from .rows import Row
+from .many import among, bind_values
+from .rows import Row, Table, chunks
 
 _HELD = "asked ahead"
 Answer = list[tuple[Any, ...]]
@@ -72,6 +73,38 @@ def ask_rows(tx: Connection, question: Question) -> list[Row]:
     return [*map(dict, map(zip, repeat(names), ask(tx, question)))]
 
 
+def ask_by(
+    tx: Connection,
+    table: Table,
+    names: tuple[str, ...],
+    column: str,
+    values: Iterable[int | str],
+    *,
+    lock: bool = False,
+) -> list[Row]:
+    """These columns of every row whose `column` is one of `values`, in primary-key order within a chunk; with `lock` nobody
+    else changes the rows until this transaction ends."""
+    found: list[Row] = []
+    query = _found_by(tx.dialect.name, table, names, column, lock)
+    for chunk in chunks(sorted(set(values))):
+        found += ask_rows(tx, Question(query, bind_values(tx, chunk)))
+    return found
+
+
+@lru_cache(maxsize=256)
+def _found_by(dialect: str, table: Table, names: tuple[str, ...], column: str, lock: bool) -> Select[Any]:
+    found = (
+        select(*[table.c[name] for name in names]).where(among(dialect, table.c[column])).order_by(*table.primary_key)
+    )
+    return found.with_for_update() if lock else found
+
+
+def tell(tx: Connection, statement: Update, values: Mapping[str, Any]) -> None:
+    """An update that was built once, with the values of its marks."""
+    told = _asked(tx.dialect, statement)
+    tx.exec_driver_sql(told.text, tuple(told.bind(values)) if told.places is not None else told.bind(values))
+
+
 def ask_ahead(tx: Connection, questions: Sequence[Question]) -> None:
     """Send these questions now, in this order, and keep the answers for whoever asks. SQLite has nothing to gain."""
     if tx.dialect.name == "sqlite" or not questions:
@@ -124,19 +157,20 @@ class _Asked:
 
 
 @cache
-def _asked(dialect: Dialect, query: Select[Any]) -> _Asked:
+def _asked(dialect: Dialect, query: Select[Any] | Update) -> _Asked:
     compiled = query.compile(dialect=dialect)
     if not isinstance(compiled, SQLCompiler):
-        raise TypeError("a question is a select")
+        raise TypeError("a question is a select, what is told an update")
+    columns = query.selected_columns if isinstance(query, Select) else select().selected_columns
     readers = []
-    for place, column in enumerate(query.selected_columns):
+    for place, column in enumerate(columns):
         reader = column.type.dialect_impl(dialect).result_processor(dialect, None)
         if reader is not None:
             readers.append((place, reader))
     places = compiled.positiontup if compiled.positional else None
     return _Asked(
         text=str(compiled),
-        names=tuple(query.selected_columns.keys()),
+        names=tuple(columns.keys()),
         places=None if places is None else tuple(places),
         constants={name: value for name, value in compiled.params.items() if value is not None},
         readers=tuple(readers),

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, Update, bindparam, func, select, update
 
+from .asking import tell
+from .many import among, bind_values
 from .rows import Row, chunks, rows_of, update_rows
 from .tables import fulfilments, merges, packages
 
@@ -31,9 +34,15 @@ def find_tracking_owners(tx: Connection, numbers: Iterable[str]) -> dict[str, se
 
 def mark_pushing(tx: Connection, ids: Sequence[int], *, now: int) -> None:
     """Those of these fulfilments that are ready are being pushed from now (µs) on."""
+    if ids:
+        tell(tx, _pushing(tx.dialect.name), {**bind_values(tx, ids), "at": now})
+
+
+@cache
+def _pushing(dialect: str) -> Update:
     f = fulfilments
-    for chunk in chunks(ids):
-        tx.execute(update(f).where(f.c.id.in_(chunk), f.c.state == "ready").values(state="pushing", updated_at=now))
+    ready = update(f).where(among(dialect, f.c.id), f.c.state == "ready")
+    return ready.values(state="pushing", updated_at=bindparam("at"))
 
 
 def any_news_due(tx: Connection, *, now: int) -> bool:

@@ -6,9 +6,13 @@ push takes several: it locks the waiting pushes and skips those somebody holds."
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cache
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, literal_column, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, literal_column, or_, select, update
 
+from .asking import Question, ask_rows
+from .many import among, bind_values
 from .rows import Row, chunks, insert_rows, rows_of, update_rows
 from .tables import fulfilments, merges, orders, outbox
 
@@ -22,12 +26,19 @@ _ITS_PUSH = and_(
 
 def load_marked(tx: Connection, fulfilment_ids: Sequence[int]) -> list[Row]:
     """Those of these fulfilments that wait for others or travel with others."""
+    return ask_rows(tx, about_marked(tx, sorted(set(fulfilment_ids)))) if fulfilment_ids else []
+
+
+def about_marked(tx: Connection, fulfilment_ids: Sequence[int]) -> Question:
+    """What `load_marked` asks."""
+    return Question(_marked(tx.dialect.name), bind_values(tx, fulfilment_ids))
+
+
+@cache
+def _marked(dialect: str) -> Select[Any]:
     f = fulfilments
-    found: list[Row] = []
-    for chunk in chunks(sorted(set(fulfilment_ids))):
-        marked = or_(f.c.merge_key.is_not(None), f.c.merge_id.is_not(None))
-        found += rows_of(tx, select(f).where(f.c.id.in_(chunk), marked))
-    return found
+    marked = or_(f.c.merge_key.is_not(None), f.c.merge_id.is_not(None))
+    return select(f).where(among(dialect, f.c.id), marked)
 
 
 def load_waiting(tx: Connection, key: bytes) -> list[Row]:

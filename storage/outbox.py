@@ -7,24 +7,23 @@ unknown → sending (look first) …; parked waits for a person; withdrawn was n
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, select, text, update
+from sqlalchemy import Connection, Select, Update, bindparam, not_, select, text, update
 
-from .rows import Row, chunks, rows_of
+from .asking import Question, ask, ask_rows, tell
+from .many import among, bind_values
+from .rows import Row
 from .tables import fulfilments, outbox
 
 # Written out, as in the partial indexes: with bound values SQLite would walk every row ever sent.
 ALIVE = text("outbox.state IN ('due', 'sending', 'unknown')")
 WAITING = text("outbox.state = 'waiting'")
-# Asked before every single push: built once.
-_PUSH_STATE = (
-    select(outbox.c.id, fulfilments.c.state)
-    .join(outbox, outbox.c.fulfilment_id == fulfilments.c.id)
-    .where(
-        outbox.c.id.in_(bindparam("row_ids", expanding=True)),
-        outbox.c.state == "sending",
-        outbox.c.token == bindparam("token"),
-    )
+# Asked in every turn and before every single send: built once.
+_NEXT = Question(select(outbox.c.due_at).where(ALIVE).order_by(outbox.c.due_at).limit(1), {})
+_HELD = select(outbox.c.id).where(
+    outbox.c.id == bindparam("row_id"), outbox.c.state == "sending", outbox.c.token == bindparam("held")
 )
 
 
@@ -41,39 +40,72 @@ def claim_outbox(
     """Take up to `limit` rows whose time has come: due ones, unknown ones to look at, and those whose sender's lease ran
     out (`was` tells which). Each comes back with our token and one attempt more. `targets` are skipped;
     with `only`, everything else is."""
-    query = select(outbox).where(ALIVE, outbox.c.due_at <= now).order_by(outbox.c.due_at).limit(limit)
-    if targets:
-        query = query.where(outbox.c.target_id.not_in(targets))
-    if only is not None:
-        query = query.where(outbox.c.target_id == only)
-    rows = rows_of(tx, query.with_for_update(skip_locked=True))
-    for chunk in chunks([row["id"] for row in rows]):
-        tx.execute(
-            update(outbox)
-            .where(outbox.c.id.in_(chunk))
-            .values(state="sending", token=token, due_at=now + lease, attempts=outbox.c.attempts + 1, updated_at=now)
-        )
+    rows = ask_rows(tx, about_claim(tx, now=now, limit=limit, targets=targets, only=only))
+    if rows:
+        ids = bind_values(tx, [row["id"] for row in rows])
+        tell(tx, _taken(tx.dialect.name), {**ids, "held": token, "until": now + lease, "at": now})
     for row in rows:
         row.update(was=row["state"], state="sending", token=token, due_at=now + lease, attempts=row["attempts"] + 1)
     return rows
 
 
+def about_claim(tx: Connection, *, now: int, limit: int, targets: Sequence[int], only: int | None) -> Question:
+    """What `claim_outbox` asks."""
+    told: dict[str, Any] = {"now": now, "most": limit}
+    if targets:
+        told |= bind_values(tx, sorted(targets))
+    if only is not None:
+        told["only"] = only
+    return Question(_due(tx.dialect.name, bool(targets), only is not None), told)
+
+
+@cache
+def _due(dialect: str, skips: bool, only: bool) -> Select[Any]:
+    query = select(outbox).where(ALIVE, outbox.c.due_at <= bindparam("now"))
+    if skips:
+        query = query.where(not_(among(dialect, outbox.c.target_id)))
+    if only:
+        query = query.where(outbox.c.target_id == bindparam("only"))
+    return query.order_by(outbox.c.due_at).limit(bindparam("most")).with_for_update(skip_locked=True)
+
+
+@cache
+def _taken(dialect: str) -> Update:
+    taken = update(outbox).where(among(dialect, outbox.c.id))
+    taken = taken.values(state="sending", attempts=outbox.c.attempts + 1, token=bindparam("held"))
+    return taken.values(due_at=bindparam("until"), updated_at=bindparam("at"))
+
+
 def still_claimed(tx: Connection, row_id: int, token: int) -> bool:
     """Whether a claim is still ours; asked just before every send."""
-    query = select(outbox.c.id).where(outbox.c.id == row_id, outbox.c.state == "sending", outbox.c.token == token)
-    return tx.execute(query).first() is not None
+    return bool(ask(tx, Question(_HELD, {"row_id": row_id, "held": token})))
 
 
 def push_states(tx: Connection, row_ids: Sequence[int], token: int) -> dict[int, str]:
-    """The states of the fulfilments of pushes that are still claimed with this token, by outbox row; at most 500 rows."""
-    rows = tx.execute(_PUSH_STATE, {"row_ids": list(row_ids), "token": token})
-    return {row.id: row.state for row in rows}
+    """The states of the fulfilments of pushes that are still claimed with this token, by outbox row."""
+    return dict(ask(tx, about_pushes(tx, row_ids, token)))
+
+
+def about_pushes(tx: Connection, row_ids: Sequence[int], token: int) -> Question:
+    """What `push_states` asks."""
+    return Question(_push_states(tx.dialect.name), {**bind_values(tx, row_ids), "held": token})
+
+
+@cache
+def _push_states(dialect: str) -> Select[Any]:
+    query = select(outbox.c.id, fulfilments.c.state).join(outbox, outbox.c.fulfilment_id == fulfilments.c.id)
+    return query.where(among(dialect, outbox.c.id), outbox.c.state == "sending", outbox.c.token == bindparam("held"))
 
 
 def next_due(tx: Connection) -> int | None:
     """When the earliest row needs attention (µs), None if none does."""
-    query = select(outbox.c.due_at).where(ALIVE).order_by(outbox.c.due_at).limit(1)
-    return tx.execute(query).scalar()
+    found = ask(tx, about_next())
+    return found[0][0] if found else None
+
+
+def about_next() -> Question:
+    """What `next_due` asks."""
+    return _NEXT
 
 
 def reply_place() -> str:

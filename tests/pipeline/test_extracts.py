@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from pipeline import settle as settling
-from pipeline.dossier import Dossier
+from pipeline.dossier import Dossier, extract
 from pipeline.messages import build_confirmation, build_shipment
+from pipeline.sending import Outcome
+from pipeline.workspace import load_orders, open_workspace, write_workspace
 from storage import tables as t
 
 from .build import Order, Shop, confirmed, trade
@@ -83,6 +85,49 @@ def test_a_settlement_of_a_part_writes_what_a_settlement_of_all_writes(
     whole, second = walk(shop, "4212345678900234568", "SF2", stopped=stopped)
     assert first == second
     assert (in_part.dossier.private.keys(), in_part.events) == (whole.dossier.private.keys(), whole.events)
+
+
+def test_a_parcel_that_waits_for_another_is_settled_with_it(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    def told(tid: str, *parcels: str) -> list[Any]:
+        order_ = shop.take(trade(tid, goods=GOODS), account="tb")
+        shop.push("done")
+        shop.tell(confirmed(order_.code, (parcels[0], [("A", 2)]), (parcels[1], [("B", 1)])))
+        first, second = sorted(shop.claim(), key=lambda job: int(job.row["id"]))
+        settling.settle(shop.hub, [Outcome(row=first.row, end="done"), Outcome(row=second.row, end="wait")])
+        assert order_.again().sendings("confirm") == ["done", "due"]
+        seen = rows_of(shop, order_.again())
+        shop.clock.wait(seconds=1)
+        shop.push("done")
+        return [seen, rows_of(shop, order_.again()), order_.again().status]
+
+    in_part = told("4212345678900234567", "SF1", "SF2")
+    monkeypatch.setattr(settling, "_went_well", lambda _: False)
+    assert in_part == told("4212345678900234568", "SF3", "SF4")
+
+
+def test_what_was_not_loaded_is_missing_and_stays_as_it_is(shop: Shop) -> None:
+    order_ = shop.take(trade(goods=GOODS), account="tb")
+    part = extract(orders="status", order_lines="sku")
+    with shop.hub.write() as tx:
+        ws = open_workspace(shop.hub, tx, shop.clock())
+        load_orders(ws, [order_.id], part)
+        dossier = ws.dossiers[order_.id]
+        assert "currency" not in dossier.order and not dossier.outbox and dossier.lines.keys() == {0, 1}
+        with pytest.raises(KeyError):
+            dossier.lines[0]["quantity"]
+        dossier.lines[0]["sku"] = "C"
+        dossier.note("hub", "changed")
+        ws.keep(dossier)
+        write_workspace(ws)
+    after = order_.again().dossier
+    before = order_.dossier.order
+    assert {name for name in before if before[name] != after.order[name]} == {
+        "event_seq",
+        "event_hash",
+        "revision",
+        "updated_at",
+    }
+    assert after.lines[0] == order_.dossier.lines[0] | {"sku": "C"} and after.lines[1] == order_.dossier.lines[1]
 
 
 def test_what_a_claim_loads_says_what_the_whole_order_would_say(shop: Shop) -> None:

@@ -30,7 +30,8 @@ def asked() -> Iterator[tuple[Connection, list[tuple[str, object]]]]:
 
 def test_no_question_scans_a_table(asked: tuple[Connection, list[tuple[str, object]]]) -> None:
     tx, seen = asked
-    merges.load_marked(tx, [1, 2])
+    marked = merges.about_marked(tx, [1, 2])
+    tx.execute(marked.query, dict(marked.values))
     merges.load_waiting(tx, b"k")
     merges.list_waiting_pushes(tx, b"k", token=1)
     merges.lock_waiting_pushes(tx, b"k", token=1)
@@ -45,5 +46,5 @@ def test_no_question_scans_a_table(asked: tuple[Connection, list[tuple[str, obje
     assert raw is not None
     for statement, parameters in list(seen):
         steps = [row[3] for row in raw.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)]
-        assert not [step for step in steps if step.startswith("SCAN")], (statement, steps)
+        assert not [step for step in steps if step.startswith("SCAN") and "VIRTUAL" not in step], (statement, steps)
     assert len(seen) == 11
