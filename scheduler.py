@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 _TICK = 0.05
+# A timer fires this often; in between a job looks by itself, because firing it costs ten times what a look costs.
+_TURN = 1.0
 # Stages gather for a moment, so that what comes together shares statements and one commit.
 _STAGE = 0.15
 # A process that serves or works keeps its node number and the shared clock fresh.
@@ -54,11 +56,13 @@ class Pools:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One row of the table: what, how often (seconds), and the function that returns how much it did."""
+    """One row of the table: what, how often (seconds), and the function that returns how much it did. `follows`: after it found
+    nothing to do there is nothing until somebody commits something."""
 
     name: str
     every: Callable[[Settings], float]
     run: Callable[[Hub, Pools], int]
+    follows: bool = False
 
 
 def _absorb_all(hub: Hub, _pools: Pools) -> int:
@@ -78,7 +82,7 @@ def _keep(hub: Hub, _pools: Pools) -> int:
 
 JOBS = (
     Job("pull", lambda s: max(_TICK, min(1.0, s.poll_seconds / 2)), lambda _, pools: pools.puller.turn()),
-    Job("absorb", lambda _: _STAGE, _absorb_all),
+    Job("absorb", lambda _: _STAGE, _absorb_all, follows=True),
     Job("dispatch", lambda _: _TICK, lambda _, pools: pools.dispatcher.turn()),
     Job(
         "news",
@@ -153,7 +157,11 @@ def start(hub: Hub, names: Collection[str] = (), *, alone: bool = False) -> Runn
         return Runner(hub, timers, None, worker)
     pools = open_pools(hub)
     for job in (job for job in JOBS if not names or job.name in names):
-        _every(timers, job.name, job.every(hub.settings), job.run, hub, pools)
+        every = job.every(hub.settings)
+        if every < _TURN:
+            _every(timers, job.name, _TURN, _keep_looking, hub, pools, job, every)
+        else:
+            _every(timers, job.name, every, job.run, hub, pools)
     timers.start()
     return Runner(hub, timers, pools)
 
@@ -207,6 +215,21 @@ def run_once(hub: Hub, *, seconds: float = 600.0) -> dict[str, int]:
         return done
     finally:
         close_pools(pools)
+
+
+def _keep_looking(hub: Hub, pools: Pools, job: Job, every: float) -> None:
+    """Run a job every so many seconds until its timer is about to fire again."""
+    began = time.monotonic()
+    nothing: int | None = None
+    while True:
+        commits = hub.commits() if job.follows else None
+        if commits is None or commits != nothing:
+            done: list[int] = []
+            _guarded(job.name, lambda: done.append(job.run(hub, pools)))  # noqa: B023 - called at once
+            # Counted before it ran: what was committed meanwhile is looked for.
+            nothing = commits if done == [0] else None
+        if _TURN - (time.monotonic() - began) % _TURN <= every or hub.stopping.wait(every):
+            return
 
 
 def _guarded(name: str, run: Callable[..., object], *given: object) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine
 
 from domain.numbers import IdMaker, made_at
-from storage.database import is_sqlite, migrate, open_engine, reading
+from storage.database import Commits, is_sqlite, migrate, open_engine, reading
 from storage.dictionaries import adopt, load_dictionary
 from storage.due import Wanted, hasten
 from storage.nodes import claim_node, free_node, keep_node, lease_end, newest_id
@@ -58,12 +58,14 @@ class Hub:
     _reader: Engine = field(init=False, repr=False)
     _writer: Any = field(init=False, repr=False)
     _waker: Gather[Sequence[Wanted], None] | None = field(init=False, repr=False)
+    _commits: Commits | None = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         alone = is_sqlite(self.engine)
         self._reader = reading(self.engine)
         self._writer = _Turnstile(self.engine.url.database) if alone else nullcontext()
         self._waker = None if alone else Gather(self._call_workers, name="wakes", wait=_WAKES_GATHER)
+        self._commits = Commits(self.engine) if alone and self.engine.url.database else None
 
     @property
     def shared(self) -> bool:
@@ -73,6 +75,11 @@ class Hub:
     def now(self) -> int:
         """The time in microseconds."""
         return micros(self.clock())
+
+    def commits(self) -> int | None:
+        """A number that changes when anybody, in any process, commits anything; None where a look costs no more than to tell.
+        Whoever found nothing to do need not look again while it is the same."""
+        return None if self._commits is None else self._commits.count()
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -111,6 +118,8 @@ class Hub:
 
     def leave(self) -> None:
         """Give back what waiting for a turn needs; wakes that were asked for are sent, later ones are not."""
+        if self._commits is not None:
+            self._commits.close()
         waker, self._waker = self._waker, None
         if waker is not None:
             waker.close()

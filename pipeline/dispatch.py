@@ -75,6 +75,8 @@ class Dispatcher:
     width: int = 0
     permit: Callable[[], bool] = lambda: True
     together: int = 1  # jobs per call, as of the last claim
+    looked: int | None = None  # the number of commits before the last look
+    due: int | None = None  # when, as of that look, the next row needs attention (µs)
 
     def turn(self, *, more: bool = True) -> int:
         """Claim and settle once (only settle unless `more`); returns how many calls came back or went out."""
@@ -85,7 +87,7 @@ class Dispatcher:
                 begun = self._begin()
         finally:
             # What has come back is settled whatever became of the claim.
-            finished = self._settle(back)
+            finished = self._settle(back) if back else 0
         return finished + begun
 
     def _begin(self) -> int:
@@ -133,6 +135,7 @@ class Dispatcher:
         return len(finished)
 
     def _forget(self, futures: Sequence[Future[list[Outcome]]]) -> None:
+        self.looked = None  # a target that was slow may have room again
         for future in futures:
             del self.flying[future]
 
@@ -150,8 +153,24 @@ class Dispatcher:
             most - sum(len(jobs) for future, jobs in self.flying.items() if not future.done()),
             2 * most - sum(map(len, self.flying.values())),
         )
-        if room < senders or not is_due(self.hub):
+        if room < senders or not self._is_due():
             return []
+        jobs = self._take(room, senders)
+        if not jobs:
+            # What is due is somebody else's, stopped or slow: not looked for at every tick.
+            self.due = self.hub.now() + span(_SLOW)
+        return jobs
+
+    def _is_due(self) -> bool:
+        """Whether a claim may find anything. A look takes no turn at writing, which whoever has something to write waits for; and
+        there is none while nobody has committed anything and nothing that was seen has become due."""
+        commits, now = self.hub.commits(), self.hub.now()
+        if commits is None or commits != self.looked:
+            with self.hub.read() as tx:
+                self.looked, self.due = commits, next_due(tx)
+        return self.due is not None and self.due <= now
+
+    def _take(self, room: int, senders: int) -> list[Job]:
         if self.only is not None:
             return claim(self.hub, room, only=self.only)
         slow = Counter(
@@ -172,13 +191,6 @@ def dispatch(hub: Hub, settle: Settle, *, pool: ThreadPoolExecutor) -> int:
         if not dispatcher.flying and not moved:
             return total
         dispatcher.wait(1.0)
-
-
-def is_due(hub: Hub) -> bool:
-    """Whether a claim may find anything. A look takes no turn at writing, which whoever has something to write waits for."""
-    with hub.read() as tx:
-        due = next_due(tx)
-    return due is not None and due <= hub.now()
 
 
 def claim(hub: Hub, limit: int, skip: Sequence[int] = (), *, only: int | None = None) -> list[Job]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from datetime import timedelta
 from threading import Barrier
@@ -11,19 +11,25 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from sqlalchemy import Connection
 
 from domain.errors import ConfigError, RefusedError, RetryableError, UnknownOutcomeError
+from pipeline import dispatch as dispatching
 from pipeline.absorb import absorb_all
 from pipeline.apply import apply_values
-from pipeline.dispatch import claim, dispatch
+from pipeline.bootstrap import Hub
+from pipeline.dispatch import Dispatcher, claim, dispatch
 from pipeline.review import cancel_by_number, review
-from pipeline.sending import send
+from pipeline.sending import Job, send
 from pipeline.settle import settle
+from storage import tables as t
+from storage.directory import set_warehouse_state
+from storage.outbox import next_due
 from tests.wire.loopback import Loopback, Seen, reply
 from wire.retry import SCHEDULE
 from wire.safe_xml import parse
 
-from .build import Order, Shop, order, warehouse
+from .build import NOW, Order, Shop, order, warehouse
 
 UNKNOWN = UnknownOutcomeError("read_timeout")
 AGAIN = RetryableError("http_503")
@@ -477,3 +483,58 @@ def test_no_network_call_happens_inside_a_transaction(shop: Shop) -> None:
     (job,) = shop.claim()
     with shop.hub.write(), pytest.raises(AssertionError, match="inside a transaction"):
         send(shop.hub, [job])
+
+
+@pytest.fixture
+def looks(small_shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Dispatcher, list[int | None]]]:
+    """A dispatcher on SQLite that sends nothing, and what each of its looks at the outbox found."""
+    found: list[int | None] = []
+
+    def look(tx: Connection) -> int | None:
+        found.append(next_due(tx))
+        return found[-1]
+
+    monkeypatch.setattr(dispatching, "next_due", look)
+    small_shop.hub.clock = lambda: NOW
+    with ThreadPoolExecutor(1) as pool:
+        yield Dispatcher(small_shop.hub, settle, pool), found
+
+
+def test_nobody_looks_again_before_something_is_committed_or_due(
+    small_shop: Shop, looks: tuple[Dispatcher, list[int | None]]
+) -> None:
+    dispatcher, found = looks
+    assert [dispatcher.turn() for _ in range(3)] == [0, 0, 0] and found == [None]
+    order_ = small_shop.take(order())
+    (claimed,) = small_shop.claim()
+    small_shop.end([claimed], "retry", AGAIN)
+    later = order_.again().outbox("push")["due_at"]
+    assert [dispatcher.turn() for _ in range(3)] == [0, 0, 0] and found == [None, later]
+    small_shop.hub.clock = lambda: NOW + timedelta(hours=1)
+    assert dispatcher.turn() == 1
+    wait(dispatcher.flying)
+    dispatcher.turn()
+
+
+def test_what_is_due_and_nobody_may_send_is_not_claimed_for_at_every_turn(
+    small_shop: Shop, looks: tuple[Dispatcher, list[int | None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dispatcher, _ = looks
+    small_shop.take(order())
+    with small_shop.hub.write() as tx:
+        set_warehouse_state(tx, small_shop.id_of("wh1", t.warehouses), "stopped", "told so", small_shop.hub.now())
+    claims: list[int] = []
+
+    def count(hub: Hub, limit: int, skip: Sequence[int]) -> list[Job]:
+        claims.append(limit)
+        return claim(hub, limit, skip)
+
+    monkeypatch.setattr(dispatching, "claim", count)
+    assert [dispatcher.turn() for _ in range(3)] == [0, 0, 0] and len(claims) == 1
+    small_shop.hub.clock = lambda: NOW + timedelta(seconds=2)
+    assert dispatcher.turn() == 0 and len(claims) == 2  # in case what stood in the way went without a word
+    with small_shop.hub.write() as tx:
+        set_warehouse_state(tx, small_shop.id_of("wh1", t.warehouses), "active", "", small_shop.hub.now())
+    assert dispatcher.turn() == 1 and len(claims) == 3
+    wait(dispatcher.flying)
+    dispatcher.turn()

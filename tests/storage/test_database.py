@@ -19,7 +19,7 @@ import storage.database
 from domain.errors import ConfigError
 from storage import tables as t
 from storage.cursors import claim_cursors, ensure_cursors, save_cursor, set_due
-from storage.database import migrate, newest_version, open_engine, reading
+from storage.database import Commits, migrate, newest_version, open_engine, reading
 from storage.directory import directory_stamp, put_account, put_bundle, put_partner, set_account_state
 from storage.nodes import claim_node, free_node, keep_node
 from storage.rows import Row, insert_missing, rows_of, upsert_rows
@@ -55,6 +55,34 @@ def test_a_reader_takes_no_write_lock(sqlite_url: str) -> None:
     with engine.begin() as writer, reading(engine).begin() as reader:
         insert_missing(writer, t.nodes, [{"id": 1, "holder": "x", "lease_until": 0}])
         assert rows_of(reader, t.nodes.select()) == []
+    engine.dispose()
+
+
+def test_every_commit_shows_and_nothing_else_does(sqlite_url: str) -> None:
+    engine = open_engine(sqlite_url)
+    commits = Commits(engine)
+
+    def seen(round_: int) -> list[bool]:
+        """Whether it shows: nothing at all, a look, a turn at writing that wrote nothing, one that was taken back, a commit."""
+        told, last = [], commits.count()
+        for what in (None, "look", "empty", "undone", "done"):
+            if what == "look":
+                with reading(engine).begin() as tx:
+                    rows_of(tx, t.nodes.select())
+            elif what is not None:
+                with engine.connect() as tx, tx.begin() as turn:
+                    if what != "empty":
+                        insert_missing(tx, t.nodes, [{"id": round_, "holder": what, "lease_until": 0}])
+                    if what == "undone":
+                        turn.rollback()
+            last, before = commits.count(), last
+            told.append(last != before)
+        return told
+
+    assert [seen(round_) for round_ in range(3)] == [[False, False, False, False, True]] * 3
+    commits.close()
+    assert commits.count() == commits.count()  # opened again when it is asked again
+    commits.close()
     engine.dispose()
 
 
