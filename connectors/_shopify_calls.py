@@ -77,16 +77,16 @@ def learn_cost(budget: Budget, value: Any, now: datetime) -> datetime | None:
     return now + min(timedelta(seconds=seconds), _LONGEST_WAIT)
 
 
-def read_orders(session: Session, ids: Sequence[str]) -> dict[str, tuple[bytes, Any]]:
-    """The orders of these ids in full, each with its exact bytes (value None when it cannot be read); unknown ones are missing.
-    What costs too much at once is asked for in halves."""
+def read_orders(session: Session, ids: Sequence[str], document: str = ORDERS_BY_ID) -> dict[str, tuple[bytes, Any]]:
+    """The orders of these ids in full or as `document` asks, each with its exact bytes (value None when it cannot be read);
+    unknown ones are missing. What costs too much at once is asked for in halves."""
     try:
-        records = read_query(session, ORDERS_BY_ID, {"ids": list(ids)}, records=_NODES).listed()
+        records = read_query(session, document, {"ids": list(ids)}, records=_NODES).listed()
     except RefusedError as error:
         if error.code != "MAX_COST_EXCEEDED" or len(ids) == 1:
             raise
         half = len(ids) // 2
-        return read_orders(session, ids[:half]) | read_orders(session, ids[half:])
+        return read_orders(session, ids[:half], document) | read_orders(session, ids[half:], document)
     if len(records) != len(ids):
         raise RetryableError("unexpected_reply", "not one node for each id")
     return {ident: (raw, order) for ident, (raw, order) in zip(ids, records, strict=True) if raw != b"null"}

@@ -87,6 +87,25 @@ query HubOrdersById($ids: [ID!]!) {{
 }}
 {ORDER_FIELDS}"""
 
+# What a parcel needs to know of its order: what is open, and what is told already. Under the same name: it is the same question.
+LEFT_BY_ID = f"""
+query HubOrdersById($ids: [ID!]!) {{
+  nodes(ids: $ids) {{
+    ... on Order {{
+    id
+    fulfillmentOrders(first: 10) {{
+      pageInfo {{ hasNextPage }}
+      nodes {{
+        id status
+        assignedLocation {{ location {{ id }} }}
+        lineItems(first: 50) {{ pageInfo {{ hasNextPage }} nodes {{ id remainingQuantity lineItem {{ id }} }} }}
+      }}
+    }}{_SHIPPED}
+    }}
+  }}
+}}
+"""
+
 _SHIP = """fulfillmentCreate(fulfillment: $%s) {
     fulfillment { id status createdAt trackingInfo { company number url } }
     userErrors { field message }

@@ -16,8 +16,9 @@ from domain.errors import HubError, MappingError, RefusedError, UnknownOutcomeEr
 from ._channel import Confirmation, Confirmed, Session
 from ._shopify_calls import call_admin, read_order, read_orders
 from ._shopify_order import nodes_of
-from ._shopify_queries import SHIP, ship_many
+from ._shopify_queries import LEFT_BY_ID, SHIP, ship_many
 
+_AT_ONCE = 100  # fulfilments of one operation: 10 points each, of 1,000 that one may cost (M)
 _ITEMS_PER_CALL = 512  # fulfillmentOrderLineItems takes at most 512 (H)
 _OPEN = frozenset({"OPEN", "IN_PROGRESS"})
 _LIVE = frozenset({"SUCCESS", "OPEN", "PENDING"})
@@ -68,14 +69,16 @@ def confirm(session: Session, parcel: Confirmation) -> Confirmed:
 
 
 def confirm_many(session: Session, parcels: Sequence[Confirmation]) -> list[Confirmed | HubError]:
-    """Parcels of different orders: all orders are read with one query, all fulfilments created with one operation. A parcel
-    whose order could not be read so, or that the whole operation was refused with, goes its own way as with `confirm`."""
+    """Parcels of different orders: what is left of all orders is read with one query, all fulfilments are created with one
+    operation. A parcel whose order could not be read so, or that the whole operation was refused with, goes its own way as with
+    `confirm`."""
     try:
-        orders = read_orders(session, [parcel.order_id for parcel in parcels])
+        orders = read_orders(session, [parcel.order_id for parcel in parcels], LEFT_BY_ID)
     except HubError as error:
         return [error] * len(parcels)
     ends: dict[int, Confirmed | HubError] = {}
-    going: dict[str, tuple[int, list[dict[str, Any]]]] = {}
+    going: dict[int, list[list[dict[str, Any]]]] = {}
+    room = _AT_ONCE
     for at, parcel in enumerate(parcels):
         order = orders.get(parcel.order_id, (b"", None))[1]
         try:
@@ -83,10 +86,10 @@ def confirm_many(session: Session, parcels: Sequence[Confirmation]) -> list[Conf
         except HubError as error:
             ends[at] = error
             continue
-        if len(places) == 1:
-            going[f"f{at}"] = (at, places[0])
+        if 0 < len(places) <= room:
+            going[at] = places
+            room -= len(places)
         else:
-            # Units at two locations are two fulfilments, of which one may fail: not with others in one breath.
             ends[at] = Confirmed(reference=reference) if reference and not places else _alone(session, parcel)
     ends |= _ship_all(session, parcels, going)
     return [ends[at] for at in range(len(parcels))]
@@ -100,25 +103,37 @@ def _alone(session: Session, parcel: Confirmation) -> Confirmed | HubError:
 
 
 def _ship_all(
-    session: Session, parcels: Sequence[Confirmation], going: Mapping[str, tuple[int, list[dict[str, Any]]]]
+    session: Session, parcels: Sequence[Confirmation], going: Mapping[int, Sequence[list[dict[str, Any]]]]
 ) -> dict[int, Confirmed | HubError]:
+    """Create the fulfilments of these parcels, by their index, one for each location."""
     if not going:
         return {}
-    variables = {name: _input(session, parcels[at], groups) for name, (at, groups) in going.items()}
+    named = {
+        f"f{at}p{n}" if n else f"f{at}": (at, groups) for at, left in going.items() for n, groups in enumerate(left)
+    }
+    variables = {name: _input(session, parcels[at], groups) for name, (at, groups) in named.items()}
     try:
-        data = call_admin(session, ship_many(list(going)), variables, writes=True).data
+        data = call_admin(session, ship_many(list(named)), variables, writes=True).data
     except RefusedError:
         # Some of it may have been carried out; `confirm` reads before it tells.
-        return {at: _alone(session, parcels[at]) for at, _ in going.values()}
+        return {at: _alone(session, parcels[at]) for at in going}
     except HubError as error:
-        return {at: error for at, _ in going.values()}
+        return dict.fromkeys(going, error)
     ends: dict[int, Confirmed | HubError] = {}
-    for name, (at, _) in going.items():
-        try:
-            ends[at] = Confirmed(reference=_made(data.get(name)))
-        except HubError as error:
-            ends[at] = error
+    for name, (at, _) in named.items():
+        end = _end(data.get(name))
+        # Of two locations one may say no: the parcel is not told, and telling it again leaves out what is covered. What may have
+        # happened is looked up before anybody is asked.
+        if at not in ends or isinstance(end, UnknownOutcomeError) or isinstance(ends[at], Confirmed):
+            ends[at] = end
     return ends
+
+
+def _end(result: Any) -> Confirmed | HubError:
+    try:
+        return Confirmed(reference=_made(result))
+    except HubError as error:
+        return error
 
 
 def _left_to_tell(order: Mapping[str, Any], parcel: Confirmation) -> tuple[str, list[list[dict[str, Any]]]]:

@@ -2,7 +2,8 @@
 
 facts/global/shopify.md §1, §2, §5, §6 (2026-11-21, H; restore rate per plan M, bucket size not documented). The operation
 *name* decides what runs: HubOrders, HubOrder, HubOrdersById, HubShip, HubShipMany. Selection sets are
-not evaluated: every field the sandbox has is sent, but for a list that asks for id and updatedAt alone.
+not evaluated: every field the sandbox has is sent, but for a list that asks for id and updatedAt alone, and for orders by id
+without `HubOrderFields`, of which only the fulfilments and what is open are sent.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from sandbox.http11 import Reply, Request
 from sandbox.signing import same
 
 from .make import Doc, Order
-from .store import Store, dump, render
+from .store import Store, dump, render, render_open
 
 PATH = re.compile(r"/admin/api/(\d{4}-\d{2}|unstable)/graphql\.json")
 OPERATION = re.compile(r"\b(query|mutation)\s+(\w+)")
@@ -153,7 +154,7 @@ class Admin:
             name = b"node" if re.search(r"\bnode\s*\(", document) else b"order"
             return b'{"' + name + b'":' + (render(order) if order else b"null") + b"}", 8
         if operation == "HubOrdersById":
-            return self.nodes(variables)
+            return self.nodes(variables, brief="HubOrderFields" not in document)
         if operation == "HubShip":
             return b'{"fulfillmentCreate":' + dump(self.ship(variables.get("fulfillment"))) + b"}", 10
         if operation == "HubShipMany":
@@ -164,13 +165,14 @@ class Admin:
         known = "HubOrders, HubOrder, HubOrdersById, HubShip and HubShipMany"
         raise GraphError("undefinedOperation", f"The sandbox knows {known}, not {operation!r}.")
 
-    def nodes(self, variables: Doc) -> tuple[bytes, int]:
-        """nodes(ids): an entry for each id, null for what is not there."""
+    def nodes(self, variables: Doc, *, brief: bool) -> tuple[bytes, int]:
+        """nodes(ids): an entry for each id, null for what is not there. `brief`: what is shipped and what is open only."""
         ids = variables.get("ids")
         if not isinstance(ids, list) or len(ids) > FIRST_MAX:
             raise GraphError("INVALID_VARIABLE", f"Variable $ids: at most {FIRST_MAX} ids")
         found = [self.find(str(ident)) for ident in ids]
-        rows = b",".join(render(order) if order else b"null" for order in found)
+        show = render_open if brief else render
+        rows = b",".join(show(order) if order else b"null" for order in found)
         return b'{"nodes":[' + rows + b"]}", 8 * len(ids)
 
     def find(self, gid: str) -> Order | None:

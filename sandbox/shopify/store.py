@@ -301,6 +301,12 @@ def render(order: Order) -> bytes:
     return order.raw
 
 
+def render_open(order: Order) -> bytes:
+    """Of the order what was shipped and what is still to be."""
+    whole = node(order)
+    return dump({name: whole[name] for name in ("id", "fulfillmentOrders", "fulfillments")})
+
+
 Later = Callable[[float, Callable[[], object]], None]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from connectors import shopify
+from connectors import _shopify_ship, shopify
 from connectors._channel import Confirmation, Confirmed, Session
 from connectors._shopify_calls import read_orders
 from connectors._shopify_ship import confirm, confirm_many, find
@@ -78,6 +78,18 @@ def test_each_parcel_has_an_end_of_its_own(side: Side) -> None:
     assert [told_of(side, ident) for ident in (good, other, third)] == [{"SF3"}, {"SF2"}, set()]
 
 
+def test_two_locations_are_told_in_the_same_operation(side: Side, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_shopify_ship, "_alone", lambda *_: pytest.fail("a parcel was told by itself"))
+    account = side.shopify(batch=50)
+    placed = side.place("shopify", 80)
+    two = [ident for ident in placed if places(account, ident) == 2]
+    one = [ident for ident in placed if ident not in two][:2]
+    parcels = [parcel(side, ident, f"SF8{at}") for at, ident in enumerate([*two, *one])]
+    assert two and {type(end) for end in confirm_many(account, parcels)} == {Confirmed}
+    assert [len(side.row("shopify", each.order_id)["shipments"]) for each in parcels] == [2] * len(two) + [1, 1]
+    assert all(find(account, each) is not None for each in parcels)
+
+
 def test_a_lost_answer_is_unknown_for_every_parcel_and_then_found(side: Side) -> None:
     account = side.shopify(batch=10)
     placed = [ident for ident in side.place("shopify", 12) if places(account, ident) == 1][:3]
@@ -142,6 +154,31 @@ def test_only_a_result_of_its_own_confirms_a_parcel(answer: Any, ends: list[type
     bodies = [dump({"data": {"nodes": [order(1), order(2)]}}), dump(answer)]
     with serving(bodies) as server, new_client() as client:
         assert [type(end) for end in confirm_many(account_of(server, client), parcels_of(2))] == ends
+
+
+@pytest.mark.parametrize(
+    ("results", "end"),
+    [
+        ([made(1), made(2)], Confirmed),
+        ([made(1), NO], RefusedError),
+        ([NO, made(2)], RefusedError),
+        ([NO, None], UnknownOutcomeError),
+        ([None, NO], UnknownOutcomeError),
+        ([made(1), None], UnknownOutcomeError),
+    ],
+)
+def test_a_parcel_from_two_locations_is_told_when_both_are(results: list[Any], end: type[HubError]) -> None:
+    halves = [order(1)["fulfillmentOrders"]["nodes"][0], order(2)["fulfillmentOrders"]["nodes"][0]]
+    halves[1] |= {"assignedLocation": {"location": {"id": "gid://shopify/Location/2"}}}
+    both = order(1) | {"fulfillmentOrders": {"nodes": halves}}
+    lines = (("gid://shopify/LineItem/1", 1), ("gid://shopify/LineItem/2", 1))
+    parcels = [told("gid://shopify/Order/1", "SF1", lines), told("gid://shopify/Order/3", "SF3", lines[:0])]
+    bodies = [
+        dump({"data": {"nodes": [both, order(3)]}}),
+        dump({"data": {"f0": results[0], "f0p1": results[1]}}),
+    ]
+    with serving(bodies) as server, new_client() as client:
+        assert [type(each) for each in confirm_many(account_of(server, client), parcels)] == [end, RefusedError]
 
 
 def test_an_operation_refused_as_a_whole_is_tried_parcel_by_parcel() -> None:
