@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, Protocol
-from urllib.parse import urlencode
+from urllib.parse import quote_plus
 
 from pydantic import SecretStr
 
@@ -49,6 +49,7 @@ _FAMILIES: tuple[tuple[str, Meaning], ...] = (
 )
 _BAN = re.compile(r"last for (\d{1,6}) more seconds", re.ASCII)
 # The last member of an answer's envelope: quotes inside any other value are escaped, so nothing a buyer wrote looks like it.
+_PLAIN = re.compile(r"[A-Za-z0-9_.~-]*").fullmatch
 _REQUEST_ID = re.compile(rb',"request_id":"[A-Za-z0-9._-]{1,64}"\}\}\s*\Z')
 
 
@@ -195,8 +196,10 @@ def takes_many(settings: Credentials) -> bool:
     return settings.base_url.endswith(_REST)
 
 
-def _form(values: Mapping[str, str]) -> bytes:
-    return urlencode({name: value for name, value in values.items() if value}).encode("ascii")
+def build_form(values: Mapping[str, str]) -> bytes:
+    """As `urlencode`, which takes three times as long for what needs no escaping: numbers, dates and names of ours."""
+    told = [f"{name}={value if _PLAIN(value) else quote_plus(value)}" for name, value in values.items() if value]
+    return "&".join(told).encode("ascii")
 
 
 def send_top_many(
@@ -213,7 +216,7 @@ def send_top_many(
     """Several calls of one method in one request, in the order of the calls. `shared` are the parameters they have in common.
     Raises when the calls have no answers of their own; what was written is then unknown for all of them."""
     public = {"method": method, "session": settings.session.get_secret_value(), **shared}
-    body = b"#PUBLIC#" + _SEPARATOR.join(_form(each) for each in (public, *calls))
+    body = b"#PUBLIC#" + _SEPARATOR.join(build_form(each) for each in (public, *calls))
     budget.take(len(calls))
 
     def judged(reply: Reply) -> HubError | None:

@@ -235,9 +235,13 @@ def build_calls(hub: Hub, jobs: Sequence[Job]) -> list[list[Job]]:
     else goes by itself."""
     calls: list[list[Job]] = []
     together: dict[tuple[str, int], list[Job]] = {}
+    sizes: dict[tuple[str, int], int] = {}
     for job in jobs:
-        size = _batch(hub, job)
         key = (job.row["kind"], job.row["target_id"])
+        if key not in sizes:
+            sizes[key] = _batch(hub, job)
+        # Where an unknown outcome is a person's work, one lost answer must not make fifty.
+        size = sizes[key] if job.row["was"] == "due" else 1
         call = together.get(key) if size > 1 else None
         if call is None or len(call) >= size:
             call = []
@@ -249,9 +253,7 @@ def build_calls(hub: Hub, jobs: Sequence[Job]) -> list[list[Job]]:
 
 
 def _batch(hub: Hub, job: Job) -> int:
-    """How many of such jobs go together. Where an unknown outcome is a person's work, one lost answer must not make fifty."""
-    if job.row["was"] != "due":
-        return 1
+    """How many first sendings of its kind to its target go together."""
     try:
         if job.row["kind"] == "push":
             target = job.directory.targets[job.row["target_id"]]

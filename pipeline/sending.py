@@ -108,7 +108,7 @@ def send(hub: Hub, jobs: Sequence[Job]) -> list[Outcome]:
     if any(_age(hub, job) > lease * _SAFE for job in jobs):
         # Given back: nothing was sent.
         return [Outcome(row=job.row, end=again(job.row), code="claim_too_old") for job in jobs]
-    ours = [job for job in jobs if _ours(hub, job)]
+    ours = _ours(hub, jobs)
     # Asked by the socket before every write: a process frozen after all the looks still says nothing when it wakes.
     claims = {(job.claimed_at, job.claimed_mono) for job in ours}
     with permitted(lambda: all(_since(hub, *claim) < lease for claim in claims)):
@@ -144,13 +144,15 @@ def _failed(row: Row, error: HubError) -> Outcome:
     return Outcome(row=row, end=end, code=error.code, detail=error.detail, error=error)
 
 
-def _ours(hub: Hub, job: Job) -> bool:
-    """Asked just before the send. Nobody can take a claim over within its lease, so a young one needs no look; one that has
-    waited (a full pool, a process that was frozen) is looked up."""
-    if _age(hub, job) < span(_YOUNG):
-        return True
+def _ours(hub: Hub, jobs: Sequence[Job]) -> list[Job]:
+    """Asked just before the send. Nobody can take a claim over within its lease, so a young one needs no look; those that have
+    waited (a full pool, a process that was frozen) are looked up."""
+    old = [(int(job.row["id"]), int(job.row["token"])) for job in jobs if _age(hub, job) >= span(_YOUNG)]
+    if not old:
+        return list(jobs)
     with hub.read() as tx:
-        return still_claimed(tx, job.row["id"], job.row["token"])
+        lost = {row_id for row_id, _ in old} - still_claimed(tx, old)
+    return [job for job in jobs if job.row["id"] not in lost]
 
 
 def _age(hub: Hub, job: Job) -> int:

@@ -6,7 +6,7 @@ unknown → sending (look first) …; parked waits for a person; withdrawn was n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
 
@@ -22,9 +22,6 @@ ALIVE = text("outbox.state IN ('due', 'sending', 'unknown')")
 WAITING = text("outbox.state = 'waiting'")
 # Asked in every turn and before every single send: built once.
 _NEXT = Question(select(outbox.c.due_at).where(ALIVE).order_by(outbox.c.due_at).limit(1), {})
-_HELD = select(outbox.c.id).where(
-    outbox.c.id == bindparam("row_id"), outbox.c.state == "sending", outbox.c.token == bindparam("held")
-)
 
 
 def claim_outbox(
@@ -76,9 +73,20 @@ def _taken(dialect: str) -> Update:
     return taken.values(due_at=bindparam("until"), updated_at=bindparam("at"))
 
 
-def still_claimed(tx: Connection, row_id: int, token: int) -> bool:
-    """Whether a claim is still ours; asked just before every send."""
-    return bool(ask(tx, Question(_HELD, {"row_id": row_id, "held": token})))
+def still_claimed(tx: Connection, rows: Iterable[tuple[int, int]]) -> set[int]:
+    """Which claims, by row id and token, are still ours; asked just before a send."""
+    claims = dict(rows)
+    return {row_id for row_id, token in ask(tx, about_tokens(tx, [*claims])) if token == claims[row_id]}
+
+
+def about_tokens(tx: Connection, row_ids: Sequence[int]) -> Question:
+    """What `still_claimed` asks."""
+    return Question(_tokens(tx.dialect.name), bind_values(tx, row_ids))
+
+
+@cache
+def _tokens(dialect: str) -> Select[Any]:
+    return select(outbox.c.id, outbox.c.token).where(among(dialect, outbox.c.id), outbox.c.state == "sending")
 
 
 def push_states(tx: Connection, row_ids: Sequence[int], token: int) -> dict[int, str]:

@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from urllib.parse import urlencode
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from connectors._top import judge, meaning, signed_form, without_request_id
+from connectors._top import build_form, judge, meaning, signed_form, without_request_id
 from domain.errors import ConfigError, HubError, RefusedError, RetryableError, UnknownOutcomeError
 from wire.strict_json import dump
 
@@ -84,3 +87,15 @@ def test_settings_keep_their_secrets() -> None:
 )
 def test_only_the_id_of_the_answer_itself_is_no_part_of_what_it_says(body: bytes, says: bytes | None) -> None:
     assert without_request_id(body) == (body if says is None else says)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["tid", "sub_tid", "out_sid", "fields"]),
+        st.text(st.characters(codec="utf-8"), max_size=12),
+        max_size=4,
+    )
+)
+def test_a_form_is_what_the_library_makes_of_it(values: dict[str, str]) -> None:
+    kept = {name: value for name, value in values.items() if value}
+    assert build_form(values) == urlencode(kept).encode()

@@ -64,8 +64,8 @@ def test_a_claim_ends_with_its_lease_and_tells_what_it_was(store: Store) -> None
     (again,) = take(store, NOW + LEASE, token=8)
     assert (again["id"], again["was"], again["attempts"]) == (row_id, "sending", 2)
     with store.write() as tx:
-        assert not still_claimed(tx, row_id, 7)
-        assert still_claimed(tx, row_id, 8)
+        assert still_claimed(tx, [(row_id, 7)]) == set()
+        assert still_claimed(tx, [(row_id, 8), (row_id + 1, 8)]) == {row_id}
 
 
 @pytest.mark.parametrize("state", ["waiting", "done", "refused", "parked", "withdrawn"])

@@ -154,6 +154,7 @@ QUESTIONS: dict[str, tuple[Ask, set[str]]] = {
         {"ix_outbox_target"},
     ),
     "the next effect": (plain(lambda _: [outbox.about_next()]), {"ix_outbox_work"}),
+    "whose claims": (plain(lambda tx: [outbox.about_tokens(tx, [1, 2])]), set()),
     "what is claimed": (plain(lambda tx: [outbox.about_pushes(tx, [1, 2], 7)]), set()),
     "targets with work": (lambda tx: due.list_due_targets(tx, now=NOW), {"ix_outbox_target"}),
     "is a document waiting": (due.is_inbox_waiting, {"ix_inbox_new"}),
