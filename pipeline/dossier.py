@@ -310,6 +310,8 @@ def _compare(
         updates[t.orders].append(dossier.order)
         _note_changed(columns[t.orders], dossier.order, before.order)
     for table, rows in _keyed(dossier):
+        if not rows:
+            continue
         kept = before.rows[table]
         for key, row in rows.items():
             old = kept.get(key)

@@ -109,9 +109,10 @@ def package_units(dossier: Dossier, package_id: int) -> dict[int, int]:
     """Order-line units in a parcel: a bundle counts by the component that completes it, so that the units told to the
     channel over all parcels sum to what was ordered."""
     units: dict[int, int] = {}
+    earlier = [p for p in dossier.packages if p < package_id]
     for line in {key[1] for key in dossier.package_lines if key[0] == package_id}:
-        before = _whole_units(dossier, line, [p for p in sorted(dossier.packages) if p < package_id])
-        after = _whole_units(dossier, line, [p for p in sorted(dossier.packages) if p <= package_id])
+        before = _whole_units(dossier, line, earlier) if earlier else 0
+        after = _whole_units(dossier, line, (*earlier, package_id))
         if after > before:
             units[line] = after - before
     return units

@@ -15,6 +15,7 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, literal_column, select, tuple_
 
+from .asking import ask_by
 from .events import GENESIS, broken_link, link
 from .inbox import body_hash
 from .rows import Row, Table, chunks, delete_rows, insert_rows, load_rows, rows_of, upsert_rows
@@ -119,7 +120,7 @@ def load_archived(tx: Connection, vault: Vault, order_ids: Iterable[int]) -> dic
     """The packed rows of these orders as they were, by order, for those that are archived."""
     return {
         row["order_id"]: _unpack(vault, row["order_id"], vault.open(PLACE, row["order_id"], row["content"]))
-        for row in load_rows(tx, archives, archives.c.order_id, order_ids)
+        for row in ask_by(tx, archives, ("order_id", "content"), "order_id", order_ids)
     }
 
 
