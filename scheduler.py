@@ -37,8 +37,10 @@ log = structlog.get_logger(__name__)
 _TICK = 0.05
 # A timer fires this often; in between a job looks by itself, because firing it costs ten times what a look costs.
 _TURN = 1.0
-# Stages gather for a moment, so that what comes together shares statements and one commit.
+# Stages that are busy gather for a moment, so that what comes together shares statements and one commit; what comes alone goes
+# at the next look.
 _STAGE = 0.15
+_SENDINGS = 0.1
 # A process that serves or works keeps its node number and the shared clock fresh.
 _ALIVE = 20.0
 
@@ -56,12 +58,13 @@ class Pools:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One row of the table: what, how often (seconds), and the function that returns how much it did. `follows`: after it found
-    nothing to do there is nothing until somebody commits something."""
+    """One row of the table: what, how often (seconds), and the function that returns how much it did. After it found something it
+    gathers for so long (seconds) instead. `follows`: after it found nothing there is nothing until somebody commits something."""
 
     name: str
     every: Callable[[Settings], float]
     run: Callable[[Hub, Pools], int]
+    gathers: float = 0.0
     follows: bool = False
 
 
@@ -82,8 +85,8 @@ def _keep(hub: Hub, _pools: Pools) -> int:
 
 JOBS = (
     Job("pull", lambda s: max(_TICK, min(1.0, s.poll_seconds / 2)), lambda _, pools: pools.puller.turn()),
-    Job("absorb", lambda _: _STAGE, _absorb_all, follows=True),
-    Job("dispatch", lambda _: _TICK, lambda _, pools: pools.dispatcher.turn()),
+    Job("absorb", lambda _: _TICK, _absorb_all, gathers=_STAGE, follows=True),
+    Job("dispatch", lambda _: _TICK, lambda _, pools: pools.dispatcher.turn(), gathers=_SENDINGS),
     Job(
         "news",
         lambda s: max(_TICK, min(5.0, s.news_seconds / 4)),
@@ -223,12 +226,13 @@ def _keep_looking(hub: Hub, pools: Pools, job: Job, every: float) -> None:
     nothing: int | None = None
     while True:
         commits = hub.commits() if job.follows else None
+        done: list[int] = []
         if commits is None or commits != nothing:
-            done: list[int] = []
             _guarded(job.name, lambda: done.append(job.run(hub, pools)))  # noqa: B023 - called at once
             # Counted before it ran: what was committed meanwhile is looked for.
             nothing = commits if done == [0] else None
-        if _TURN - (time.monotonic() - began) % _TURN <= every or hub.stopping.wait(every):
+        pause = max(every, job.gathers) if any(done) else every
+        if _TURN - (time.monotonic() - began) % _TURN <= pause or hub.stopping.wait(pause):
             return
 
 
