@@ -301,3 +301,14 @@ def test_a_key_is_looked_up_by_all_of_it_before_the_server_has_counted_rows(pg_s
         (plan,) = [plan_of(tx, statement, values) for statement, values in heard]
     assert [line for line in plan.splitlines() if "Index Cond" in line and "external_id" in line], plan
     assert "Filter" not in plan
+
+
+@pytest.mark.parametrize("name", ["versions of documents", "orders by identity"])
+def test_a_key_is_looked_up_by_all_of_it_in_a_database_that_counts_no_rows(sqlite_store: Store, name: str) -> None:
+    with sqlite_store.write() as tx:
+        with listened(tx) as heard:
+            QUESTIONS[name][0](tx)
+        (plan,) = [plan_of(tx, statement, values) for statement, values in heard]
+    searched = re.findall(r"SEARCH (?:inbox|orders)\w* .*", plan)
+    assert searched, plan
+    assert all("external_id=?" in line or "rowid=?" in line for line in searched), plan
