@@ -276,11 +276,11 @@ def _read_hints(hub: Hub, account: Account, seen: set[str], began: int) -> int:
         return 0
     with hub.read() as tx:
         hinted = list_due_hints(tx, account.id, now=hub.now(), limit=_HINTS)
-    told = [external_id for external_id, due_at in hinted if due_at < began and external_id in seen]
+    told = {external_id for external_id, due_at in hinted if due_at < began and external_id in seen}
     ids = [external_id for external_id, _ in hinted if external_id not in told][:_FETCH]
     if told:
         with hub.write() as tx:
-            delete_hints(tx, account.id, told)
+            delete_hints(tx, account.id, sorted(told))
     if not ids:
         return 0
     session = channel_session(hub, account, settled_after=_SETTLED_AFTER)
