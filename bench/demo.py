@@ -221,7 +221,6 @@ def _until_accounted(
     hub: Hub, box: Running, orders: int, pids: Mapping[str, int], *, end: float, settled: float
 ) -> tuple[Report, _Quiet]:
     """Wait until nothing moves and everything is accounted for, or the time is up; says since when nothing moved."""
-    report = Report(channels={})
     quiet: _Quiet | None = None
     while time.monotonic() < end:
         time.sleep(_LOOK)
@@ -229,11 +228,11 @@ def _until_accounted(
             quiet = None
             continue
         quiet = quiet or _Quiet(time.monotonic(), cpu_by_name(pids))
-        if time.monotonic() - quiet.at < 1.0:
-            continue
+        if time.monotonic() - quiet.at <= settled:
+            continue  # comparing costs more than what is measured, and would be in vain
         report = compare(hub, box)
         placed = sum(told.placed for told in report.channels.values())
-        if report.good and placed >= orders and time.monotonic() - quiet.at > settled:
+        if report.good and placed >= orders:
             return report, quiet
         time.sleep(0.5)
     return compare(hub, box), _Quiet(time.monotonic(), cpu_by_name(pids))

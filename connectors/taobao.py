@@ -222,14 +222,19 @@ def _name_of(place: _Place, record: Any) -> str:
 
 def _unknown(session: Session, wanted: Mapping[str, str]) -> dict[str, str]:
     """The trades whose listed version is not stored yet: the overlap lists most of them again and again."""
-    versions = []
-    for tid, modified in wanted.items():
-        try:
-            versions.append((tid, modified, read_time(modified, ZONE)))
-        except MappingError:
-            continue  # a refund's trade, or an unreadable stamp: read it
+    # Whole seconds: many share one.
+    times = {modified: _time(modified) for modified in set(wanted.values())}
+    versions = [(tid, modified, at) for tid, modified in wanted.items() if (at := times[modified]) is not None]
     known = session.known(versions) if versions else frozenset()
     return {tid: modified for tid, modified in wanted.items() if tid not in known}
+
+
+def _time(modified: str) -> datetime | None:
+    """None: a refund's trade, or an unreadable stamp. Such a trade is read."""
+    try:
+        return read_time(modified, ZONE)
+    except MappingError:
+        return None
 
 
 def _refund_document(raw: bytes, record: Any) -> Document:
@@ -256,8 +261,11 @@ def _details(session: Session, wanted: Mapping[str, str]) -> tuple[tuple[Documen
 
     listed = list(wanted.items())
     chunks = [listed[at : at + size] for at in range(0, len(listed), size)]
-    with ThreadPoolExecutor(min(_READERS, session.at_once, len(chunks)), thread_name_prefix="taobao") as pool:
-        results = [result for some in pool.map(read, chunks) for result in some]
+    if len(chunks) == 1:
+        results = read(chunks[0])
+    else:
+        with ThreadPoolExecutor(min(_READERS, session.at_once, len(chunks)), thread_name_prefix="taobao") as pool:
+            results = [result for some in pool.map(read, chunks) for result in some]
     documents = tuple(result for result in results if isinstance(result, Document))
     return documents, next((result for result in results if isinstance(result, HubError)), None)
 

@@ -1,6 +1,6 @@
 """pull: fetch a page outside any transaction; then one transaction stores the raw documents and moves the cursor.
 
-Three streams per account: `poll` from the watermark less the look-back, `day` (the last 24 h, hourly) and `week` (the
+Three streams per account: `poll` from the watermark less the look-back (`look_back`), `day` (the last 24 h, hourly) and `week` (the
 last 7 days, daily) for what became visible late. A webhook is only a hint: the named orders are read by the poll."""
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, exc
 
@@ -33,6 +33,7 @@ from .bootstrap import Hub, outside
 from .clock import counted
 from .directory import Account, read_directory
 from .lanes import absorb_jobs
+from .look_back import Pace, Whole, poll_start
 from .sessions import channel_session, remember_read
 from .workspace import exception_row, open_workspace
 
@@ -76,8 +77,9 @@ def pull_due(
         )
         directory = read_directory(hub, tx)
     work = [(directory.accounts[row["account_id"]], row) for row in rows]
-    if pool is None or len(work) < 2:
-        return sum(pull_stream(hub, account, row) for account, row in work)
+    asked = account_id is not None and not stream
+    if asked or pool is None or len(work) < 2:
+        return sum(pull_stream(hub, account, row, whole=asked) for account, row in work)
     return sum(pool.map(lambda item: pull_stream(hub, *item), work))
 
 
@@ -116,12 +118,13 @@ class Puller:
         wait(self.flying, timeout=seconds, return_when=FIRST_COMPLETED)
 
 
-def pull_stream(hub: Hub, account: Account, cursor: Row) -> int:
-    """Read one stream of one account to its end, page by page. A failure leaves the cursor where the rows are."""
+def pull_stream(hub: Hub, account: Account, cursor: Row, *, whole: bool = False) -> int:
+    """Read one stream of one account to its end, page by page; `whole`: the whole look-back, whatever was read lately. A failure
+    leaves the cursor where the rows are."""
     try:
         with _beating(hub, cursor):
             began = hub.now()
-            new, seen = _read_pages(hub, account, cursor)
+            new, seen = _read_pages(hub, account, cursor, whole=whole)
             if cursor["stream"] == "poll":
                 new += _read_hints(hub, account, seen, began)
     except _LostError:
@@ -202,7 +205,7 @@ def _beating(hub: Hub, cursor: Row) -> Iterator[None]:
         done.set()
 
 
-def _read_pages(hub: Hub, account: Account, cursor: Row) -> tuple[int, set[str]]:
+def _read_pages(hub: Hub, account: Account, cursor: Row, *, whole: bool) -> tuple[int, set[str]]:
     """Read and store every page; returns how many documents were new, and every external id that was read."""
     pull = account.channel.pull
     if pull is None:
@@ -210,9 +213,11 @@ def _read_pages(hub: Hub, account: Account, cursor: Row) -> tuple[int, set[str]]
     outside()
     polls = cursor["stream"] == "poll"
     settled = _SETTLED_AFTER if polls else _STREAMS[cursor["stream"]][2]
-    patient = polls and hub.settings.poll_every <= settled and _overlap(hub, account) > 2 * settled
+    pace = _pace(hub, account)
+    patient = polls and pace.period <= settled and pace.look_back > 2 * settled
     session = channel_session(hub, account, settled_after=settled, polls=polls, patient=patient)
-    since = _window(hub, account, cursor)
+    began = (hub.clock(), counted())
+    since, whole = _window(hub, account, cursor, pace, began, whole=whole or cursor["failures"] > 0)
     cursor |= {"window_start": micros(since.start), "window_end": micros(since.end)}
     new, seen, asked = 0, set[str](), hub.now()
     for page in pull(session, since):
@@ -228,16 +233,33 @@ def _read_pages(hub: Hub, account: Account, cursor: Row) -> tuple[int, set[str]]
         outside()
         if hub.stopping.is_set() and page.next:
             raise _StoppingError
+    if polls and whole:
+        hub.memory[_whole_key(account)] = Whole(*began, moment(cursor["watermark"]))
     return new, seen
 
 
-def _window(hub: Hub, account: Account, cursor: Row) -> Since:
-    now = hub.clock()
+def _window(
+    hub: Hub, account: Account, cursor: Row, pace: Pace, began: tuple[datetime, float], *, whole: bool
+) -> tuple[Since, bool]:
+    """What is read, and whether a poll looks back the whole way with it; of a window that another began nobody knows. Which poll
+    did so last is this process's memory: one that starts, or takes an account over, looks back the whole way first."""
+    now = began[0]
     if cursor["page"] and cursor["window_start"] is not None and cursor["window_end"] is not None:
-        return Since(start=moment(cursor["window_start"]), end=moment(cursor["window_end"]), token=cursor["page"])
-    if cursor["stream"] == "poll":
-        return Since(start=moment(cursor["watermark"]) - _overlap(hub, account), end=now)
-    return Since(start=now - _STREAMS[cursor["stream"]][0], end=now)
+        start, end = moment(cursor["window_start"]), moment(cursor["window_end"])
+        return Since(start=start, end=end, token=cursor["page"]), False
+    if cursor["stream"] != "poll":
+        return Since(start=now - _STREAMS[cursor["stream"]][0], end=now), False
+    last = hub.memory.get(_whole_key(account))
+    start, whole = poll_start(pace, moment(cursor["watermark"]), last, *began, whole=whole)
+    return Since(start=start, end=now), whole
+
+
+def _whole_key(account: Account) -> str:
+    return f"whole:{account.id}:{account.stamp}"
+
+
+def _pace(hub: Hub, account: Account) -> Pace:
+    return Pace(hub.settings.poll_every, _overlap(hub, account), _SETTLED_AFTER)
 
 
 def _overlap(hub: Hub, account: Account) -> timedelta:
@@ -254,11 +276,11 @@ def _read_hints(hub: Hub, account: Account, seen: set[str], began: int) -> int:
         return 0
     with hub.read() as tx:
         hinted = list_due_hints(tx, account.id, now=hub.now(), limit=_HINTS)
-    told = [external_id for external_id, due_at in hinted if due_at < began and external_id in seen]
+    told = {external_id for external_id, due_at in hinted if due_at < began and external_id in seen}
     ids = [external_id for external_id, _ in hinted if external_id not in told][:_FETCH]
     if told:
         with hub.write() as tx:
-            delete_hints(tx, account.id, told)
+            delete_hints(tx, account.id, sorted(told))
     if not ids:
         return 0
     session = channel_session(hub, account, settled_after=_SETTLED_AFTER)

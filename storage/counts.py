@@ -4,11 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, exists, func, select
+from sqlalchemy import Connection, exists, func, literal_column, or_, select
 
+from .asking import Question, ask
 from .outbox import ALIVE, WAITING
 from .rows import Row, rows_of
 from .tables import exceptions, hints, inbox, orders, outbox
+
+# Asked ten times a second by whoever waits for quiet.
+UNFINISHED = Question(
+    select(
+        or_(
+            exists(select(inbox.c.id).where(inbox.c.state == literal_column("'new'"))),
+            exists(select(outbox.c.id).where(ALIVE)),
+            exists(select(outbox.c.id).where(WAITING)),
+        ).label("unfinished")
+    ),
+    {},
+)
 
 
 def count_exceptions(tx: Connection, state: str, limit: int) -> int:
@@ -89,10 +102,7 @@ def count_hints(tx: Connection, limit: int) -> int:
 
 def find_unfinished(tx: Connection) -> bool:
     """Whether anything waits to be absorbed or sent. Parked work waits for a person and is not counted."""
-    unread = tx.execute(select(exists().where(inbox.c.state == "new"))).scalar()
-    unsent = tx.execute(select(exists(select(outbox.c.id).where(ALIVE)))).scalar()
-    waiting = tx.execute(select(exists(select(outbox.c.id).where(WAITING)))).scalar()
-    return bool(unread or unsent or waiting)
+    return bool(ask(tx, UNFINISHED)[0][0])
 
 
 def _count_and_least(tx: Connection, column: Any) -> tuple[int, int | None]:

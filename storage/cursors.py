@@ -5,12 +5,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, Connection, and_, case, func, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, func, select, update
 
 from .rows import Row, insert_missing, rows_of
 from .tables import accounts, cursors
 
 STREAMS = ("poll", "day", "week")
+_SAVED = ("watermark", "window_start", "window_end", "page", "due_at", "lease_until", "failures", "ran_at", "error")
+# Asked or written for every poll and every page of one: built once.
+_DUE = (
+    select(cursors.c.account_id)
+    .join(accounts, accounts.c.id == cursors.c.account_id)
+    .where(
+        accounts.c.enabled,
+        accounts.c.state == "active",
+        cursors.c.lease_until <= bindparam("now"),
+        cursors.c.due_at <= bindparam("now"),
+    )
+    .limit(1)
+)
+_OURS = and_(cursors.c.account_id == bindparam("of_account"), cursors.c.stream == bindparam("of_stream"))
+_SAVE = (
+    update(cursors)
+    .where(_OURS, cursors.c.token == bindparam("of_token"))
+    .values({name: bindparam(name) for name in _SAVED})
+)
 
 
 def ensure_cursors(tx: Connection, account_id: int, *, watermark: int, due: dict[str, int]) -> None:
@@ -63,20 +82,13 @@ def claim_cursors(
 
 def any_due(tx: Connection, *, now: int) -> bool:
     """Whether `claim_cursors` may find a stream."""
-    query = (
-        select(cursors.c.account_id)
-        .join(accounts, accounts.c.id == cursors.c.account_id)
-        .where(accounts.c.enabled, accounts.c.state == "active", cursors.c.lease_until <= now, cursors.c.due_at <= now)
-        .limit(1)
-    )
-    return tx.execute(query).first() is not None
+    return tx.execute(_DUE, {"now": now}).first() is not None
 
 
 def save_cursor(tx: Connection, row: Row) -> bool:
     """Write a cursor that is still ours; False (and nothing written) when another reader has taken it over."""
-    values = {name: row[name] for name in ("watermark", "window_start", "window_end", "page", "due_at", "lease_until")}
-    values |= {name: row[name] for name in ("failures", "ran_at", "error")}
-    return tx.execute(update(cursors).where(_at(row), cursors.c.token == row["token"]).values(values)).rowcount == 1
+    ours = {"of_account": row["account_id"], "of_stream": row["stream"], "of_token": row["token"]}
+    return tx.execute(_SAVE, ours | {name: row[name] for name in _SAVED}).rowcount == 1
 
 
 def keep_cursor(tx: Connection, row: Row, *, now: int, lease: int) -> bool:

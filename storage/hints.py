@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, bindparam, delete, select, update
 
 from .rows import insert_missing
 from .tables import hints
+
+# Asked after every poll: built once.
+_DUE = (
+    select(hints.c.external_id, hints.c.due_at)
+    .where(hints.c.account_id == bindparam("account_id"), hints.c.due_at <= bindparam("now"))
+    .order_by(hints.c.due_at)
+    .limit(bindparam("limit"))
+)
 
 
 def put_hints(tx: Connection, account_id: int, external_ids: Iterable[str], *, due_at: int) -> None:
@@ -21,9 +29,8 @@ def put_hints(tx: Connection, account_id: int, external_ids: Iterable[str], *, d
 
 def list_due_hints(tx: Connection, account_id: int, *, now: int, limit: int) -> list[tuple[str, int]]:
     """(external id, due_at in µs) of an account's hints that are due, the earliest first."""
-    h = hints
-    due = select(h.c.external_id, h.c.due_at).where(h.c.account_id == account_id, h.c.due_at <= now)
-    return [(row.external_id, row.due_at) for row in tx.execute(due.order_by(h.c.due_at).limit(limit))]
+    asked = tx.execute(_DUE, {"account_id": account_id, "now": now, "limit": limit})
+    return [(row.external_id, row.due_at) for row in asked]
 
 
 def delete_hints(tx: Connection, account_id: int, external_ids: Sequence[str]) -> None:

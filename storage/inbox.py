@@ -275,25 +275,17 @@ def _latest_of(dialect: str) -> Select[Any]:
     def of_source(table: FromClause) -> list[ColumnElement[bool]]:
         return [table.c[mark.key] == mark for mark in source]
 
-    if dialect != "sqlite":
-        # Once for each id, by the index from its end: a plan has no choice. While the server has counted no rows yet, it would
-        # begin with all documents of the source, and keep that plan.
-        told = each_value(inbox.c.external_id)
-        of_id = select(*columns).where(*of_source(inbox), inbox.c.external_id == told.c.value)
-        newest = of_id.order_by(inbox.c.seq.desc()).limit(1).lateral()
-        return select(*newest.c).select_from(told.join(newest, true()))
-    newer = inbox.alias()
-    top = (
-        select(newer.c.external_id, func.max(newer.c.seq).label("seq"))
-        .where(*of_source(newer), among(dialect, newer.c.external_id))
-        .group_by(newer.c.external_id)
-        .subquery()
-    )
-    return (
-        select(*columns)
-        .join(top, and_(inbox.c.external_id == top.c.external_id, inbox.c.seq == top.c.seq))
-        .where(*of_source(inbox))
-    )
+    # Once for each id, by the index from its end: a plan has no choice. Left to choose, a database that has counted no rows begins
+    # with all documents of the source (SQLite always, which never counts; PostgreSQL while it has not, and keeps that plan).
+    if dialect == "sqlite":
+        given, newer = func.json_each(bindparam("values")).table_valued("value"), inbox.alias()
+        of_id = select(newer.c.id).where(*of_source(newer), newer.c.external_id == given.c.value)
+        last = of_id.order_by(newer.c.seq.desc()).limit(1).correlate(given).scalar_subquery()
+        return select(*columns).select_from(given.join(inbox, inbox.c.id == last))
+    told = each_value(inbox.c.external_id)
+    of_id = select(*columns).where(*of_source(inbox), inbox.c.external_id == told.c.value)
+    newest = of_id.order_by(inbox.c.seq.desc()).limit(1).lateral()
+    return select(*newest.c).select_from(told.join(newest, true()))
 
 
 def _latest_rows(tx: Connection, keys: set[tuple[str, int, str, str]]) -> list[Row]:

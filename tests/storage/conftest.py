@@ -41,3 +41,10 @@ def pg_store(postgres_url: str) -> Iterator[Store]:
     engine = open_engine(postgres_url)
     yield Store(engine, parse_keys(KEYS), IdMaker(1, lambda: NOW // 1000).take)
     engine.dispose()
+
+
+@pytest.fixture
+def sqlite_store(sqlite_url: str) -> Iterator[Store]:
+    engine = open_engine(sqlite_url)
+    yield Store(engine, parse_keys(KEYS), IdMaker(1, lambda: NOW // 1000).take)
+    engine.dispose()
