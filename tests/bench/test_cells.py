@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench import scale
-from bench.cells import CELLS, Cell, Costs, bound, carry, check_model, simulate
+from bench.cells import CELLS, Cell, Costs, Point, bound, carry, check_model, simulate
 
 
 def test_one_worker_alone_does_what_its_cpu_allows() -> None:
@@ -62,9 +64,32 @@ def test_no_simulated_cell_beats_its_bound(workers: int, cores: int, own: int, c
 
 def test_points_that_the_model_does_not_explain_are_not_good() -> None:
     costs = Costs(worker_ms=2.0, database_ms=0.5, beside_ms=1.5, commit_ms=0.5)
-    right = {n: simulate(Cell("x", n, 2), costs).value for n in (1, 2, 4)}
+    right = {n: Point(simulate(Cell("x", n, 2), costs).value, 500) for n in (1, 2, 4)}
     assert check_model(right, costs, 2)["good"]
-    assert not check_model(right | {4: right[4] * 2}, costs, 2)["good"]
+    assert not check_model(right | {4: Point(right[4].value * 2, 500)}, costs, 2)["good"]
+
+
+def test_a_short_run_is_longer_by_what_an_order_alone_waits() -> None:
+    costs = Costs(worker_ms=5.0, database_ms=4.0, beside_ms=1.0, commit_ms=0.0, wait_s=1.0)
+    for orders, expected in ((200, 100.0), (20_000, 198.0)):
+        (point,) = check_model({2: Point(expected, orders)}, costs, 2)["points"]
+        assert point["simulated"] == pytest.approx(expected, rel=0.03)
+        assert point["steady"] == pytest.approx(200.0, rel=0.03)
+
+
+def test_the_clock_and_strangers_take_their_part_of_the_cores_first() -> None:
+    costs = Costs(worker_ms=5.0, database_ms=4.0, beside_ms=1.0, commit_ms=0.0, ticks_ms=500.0)
+    assert simulate(Cell("x", 4, 2), costs).value == pytest.approx(150.0, rel=0.03)
+    assert simulate(Cell("x", 4, 2, others=0.5), costs).value == pytest.approx(100.0, rel=0.03)
+
+
+def test_a_run_among_strangers_checks_nothing() -> None:
+    costs = Costs(worker_ms=5.0, database_ms=4.0, beside_ms=1.0, commit_ms=0.0)
+    crowded = Point(simulate(Cell("x", 1, 2, others=1.0), costs).value, 500, others=1.0)
+    told = check_model({1: crowded}, costs, 2)
+    assert told["points"][0]["ratio"] == pytest.approx(1.0, abs=0.03)
+    assert not told["alone"]
+    assert not told["good"]
 
 
 def test_every_cell_says_what_it_carries_and_what_ends_first() -> None:
@@ -85,3 +110,11 @@ def test_measured_runs_are_held_against_the_simulation(monkeypatch: pytest.Monke
     assert [point["workers"] for point in told["points"]] == [1, 2, 4]
     assert told["good"], told["points"]
     assert not scale.explain([run(1, 165.0), run(2, 20.0)])["good"]
+
+
+def test_what_goes_by_the_clock_is_no_order_s_cost() -> None:
+    one = replace(run(1, 50.0), ticks_ms=(60.0, 30.0, 10.0), alone_s=0.8, flushes=0.4, flush_ms=2.0)
+    costs = scale.costs_of(one)
+    assert (costs.worker_ms, costs.database_ms, costs.beside_ms) == (4.8, 1.4, 1.8)
+    assert costs.ticks_ms == 100.0
+    assert (costs.commits, costs.commit_ms, costs.wait_s) == (0.4, 2.0, 0.792)
