@@ -13,6 +13,9 @@ from sqlalchemy import Connection, select, tuple_
 from .rows import Row, rows_of
 from .tables import orders, packages
 
+# The part of a window that is looked at first.
+_SHORT = 10
+
 
 def list_changed_orders(
     tx: Connection,
@@ -56,22 +59,26 @@ def list_newest_orders(
     window: int,
     limit: int,
 ) -> tuple[list[Row], int | None]:
-    """Orders by id, the newest first: at most `limit` full rows with an id under `before`, and the id at which the window
-    ended, None when nothing was left out. `status` "" and `account_id` None filter nothing. With `ids` only these orders
+    """Orders by id, the newest first: at most `limit` full rows with an id under `before`, and the id of the last row looked
+    at, None when nothing was left out. `status` "" and `account_id` None filter nothing. With `ids` only these orders
     count, and there is no window."""
     o = orders
     base: list[Any] = [o.c.id < before] if before is not None else []
     filters: list[Any] = [o.c.status == status] if status else []
     if account_id is not None:
         filters.append(o.c.account_id + 0 == account_id)  # by id, newest first: an index on accounts would have to sort
-    floor = None
-    if ids is not None:
-        filters.append(o.c.id.in_(ids))
-    elif filters:
-        walk = select(o.c.id).where(*base).order_by(o.c.id.desc()).offset(window - 1).limit(1)
+    page = select(o).order_by(o.c.id.desc()).limit(limit)
+    if ids is not None or not filters:
+        filters += [o.c.id.in_(ids)] if ids is not None else []
+        return rows_of(tx, page.where(*base, *filters)), None
+    # Rows are wide, and of the distant past they lie on disk: few are looked at before many.
+    for size in (max(1, window // _SHORT), window):
+        walk = select(o.c.id).where(*base).order_by(o.c.id.desc()).offset(size - 1).limit(1)
         floor = tx.execute(walk).scalar()
-        filters += [o.c.id >= floor] if floor is not None else []
-    return rows_of(tx, select(o).where(*base, *filters).order_by(o.c.id.desc()).limit(limit)), floor
+        found = rows_of(tx, page.where(*base, *filters, *([o.c.id >= floor] if floor is not None else [])))
+        if floor is None or len(found) >= limit:
+            break
+    return found, floor
 
 
 def list_account_orders(tx: Connection, account_id: int, *, after: int, limit: int) -> list[Row]:
