@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -40,9 +41,15 @@ Reason = Annotated[str, typer.Option("--reason", help="for the log")]
 
 def main() -> None:
     """Run a command; an error of ours is one clear line and exit status 1."""
+    with _speaking():
+        app()
+
+
+@contextlib.contextmanager
+def _speaking() -> Iterator[None]:
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     try:
-        app()
+        yield
     except HubError as error:
         screen.print(f"[red]{error.code}[/red] {error.detail}", highlight=False)
         sys.exit(1)
@@ -79,8 +86,23 @@ def serve(
     fd: Annotated[
         int | None, typer.Option(help="serve on this inherited listening socket, which several processes may share")
     ] = None,
+    processes: Annotated[
+        int, typer.Option(min=1, help="so many processes answer, a core each; the timed jobs get one of their own")
+    ] = 1,
 ) -> None:
-    """One process: API, console, scheduler and workers."""
+    """API, console, scheduler and workers in one process; or API and console in several, and the timed jobs in one of their own."""
+    names = [] if jobs.strip() == "none" else _names(jobs)
+    runs = workers and jobs.strip() != "none"
+    if processes > 1:
+        _serve_together(processes, host, port, fd, docs=docs, names=names if runs else None)
+    else:
+        _serve_here(host=host, port=port, fd=fd, docs=docs, names=names if runs else None)
+
+
+def _serve_here(
+    *, docs: bool, names: list[str] | None, host: str = "", port: int = 0, fd: int | None = None, listener: Any = None
+) -> None:
+    """Serve on an address or on a listening socket until told to stop, with the timed jobs of these names ([]: all; None: none)."""
     import uvicorn
 
     import scheduler
@@ -98,12 +120,37 @@ def serve(
         config.callback_notify, config.timeout_notify = closing_slow_heads(lambda: server.server_state.connections), 1
         # The server raises the signal once more when it has answered what it had: the work after it must still be done.
         _on_stop(lambda: None)
-        idle = not workers or jobs.strip() == "none"
-        runner = scheduler.keep_only(hub) if idle else scheduler.start(hub, _names(jobs))
+        runner = scheduler.keep_only(hub) if names is None else scheduler.start(hub, names)
         try:
-            server.run()
+            server.run(sockets=None if listener is None else [listener])
         finally:
             runner.stop()
+
+
+def _serve_together(
+    processes: int, host: str, port: int, fd: int | None, *, docs: bool, names: list[str] | None
+) -> None:
+    """So many processes that answer on one socket, and one for the timed jobs of these names."""
+    import uvicorn
+
+    from api.processes import Task, keep_running
+
+    with _hub():
+        pass  # what is wrong is said once, and one process brings the schema up to date
+    config = uvicorn.Config("", host=host, port=port, fd=fd, log_level="warning")
+    listener = config.bind_socket()
+    serving = [Task(f"serve {number + 1}", _serve_beside, (listener, docs)) for number in range(processes)]
+    keep_running([*serving, *([] if names is None else [Task("work", _work_beside, (",".join(names),))])])
+
+
+def _serve_beside(listener: Any, docs: bool) -> None:
+    with _speaking():
+        _serve_here(docs=docs, names=None, listener=listener)
+
+
+def _work_beside(jobs: str) -> None:
+    with _speaking():
+        work(once=False, jobs=jobs)
 
 
 @app.command()
@@ -252,6 +299,7 @@ def bench(
     ),
     workers: str = typer.Option("1,2,4", help="scale: how many workers, by comma"),
     chaos: bool = typer.Option(False, "--chaos", help="scale: workers are killed and frozen meanwhile"),
+    processes: int = typer.Option(1, min=1, help="api: how many processes serve"),
     folder: str = typer.Option("", help="peers: where Tryton and Vendure are installed, .live by default"),
     as_json: Json = False,
 ) -> None:
@@ -259,7 +307,7 @@ def bench(
     could be had at best in the same run; exit status 1 when something was lost, doubled or wrong."""
     from bench.measures import Choice, measure, table_of
 
-    choice = Choice(orders, seed, rounds, claims, database, workers, chaos=chaos, folder=folder)
+    choice = Choice(orders, seed, rounds, claims, database, workers, chaos=chaos, folder=folder, processes=processes)
     with _busy(f"measuring {what}"):
         told = measure(what, choice)
     if lines := () if as_json else table_of(told):

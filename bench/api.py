@@ -30,7 +30,7 @@ from storage.database import open_engine
 from . import goods
 from .postgres import own_database
 from .posting import Done, Work, build_request, post_apart, write_requests
-from .processes import answers, cpu_of, free_port, running, running_hub, wait_until
+from .processes import answers, cpu_seconds, free_port, running, running_hub, wait_until
 
 CLIENTS = 32
 RATE = 200.0
@@ -65,17 +65,18 @@ class Side:
 
 
 def bench_api(
-    *, orders: int, seed: int, database: str, runs: int = 3, steady_for: float = _STEADY_SECONDS
+    *, orders: int, seed: int, database: str, processes: int = 1, runs: int = 3, steady_for: float = _STEADY_SECONDS
 ) -> dict[str, Any]:
     """Measure `runs` times `orders` single posts of hub and floor by turns, then batches, then single posts at a steady rate.
-    `cpu_ms` is processor time of the serving process (without its database's) per single post."""
+    So many `processes` serve; `cpu_ms` is processor time of them all (without their database's) per single post, `batch_cpu_ms`
+    that per order of a batch."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hub-bench-")))
         run, bare = _configure(stack, folder, database, seed)
-        hub = stack.enter_context(_serving_hub(run.settings))
+        hub = stack.enter_context(_serving_hub(run.settings, processes))
         floor = stack.enter_context(_serving_floor(bare))
         singles = _by_turns(run, hub, floor, folder, orders, runs)
-        batched = _batches(run, hub, folder, orders)
+        batched, batch_cpu = _batches(run, hub, folder, orders)
         steady = _singles(run, hub, folder, int(RATE * steady_for), rate=RATE)
         verify(run)
     value, least = statistics.median(singles["value"]), statistics.median(singles["floor"])
@@ -87,6 +88,7 @@ def bench_api(
         "floor": round(least, 1),
         "ratio": round(value / least, 3),
         "batch": round(batched, 1),
+        "batch_cpu_ms": round(batch_cpu, 3),
         "p50_ms": round(sorted_ms[len(sorted_ms) // 2], 2),
         "p99_ms": round(sorted_ms[len(sorted_ms) * 99 // 100], 2),
         "max_ms": round(sorted_ms[-1], 2),
@@ -95,6 +97,7 @@ def bench_api(
         "client_cpu_ms": round(statistics.median(singles["client_cpu_ms"]), 3),
         "orders": len(run.told),
         "clients": CLIENTS,
+        "processes": processes,
         "rate": RATE,
         "database": run.settings.url.split(":", 1)[0],
         "faults": run.faults[:20],
@@ -107,7 +110,11 @@ def show_api(told: Mapping[str, Any]) -> list[str]:
     rows = [
         (f"single posts, {told['clients']} clients", f"{told['value']:,.0f} /s", f"{told['cpu_ms']:.2f} ms CPU each"),
         ("  the floor", f"{told['floor']:,.0f} /s", f"{told['floor_cpu_ms']:.2f} ms CPU each; ratio {told['ratio']}"),
-        ("orders in batches of 50 to 500", f"{told['batch']:,.0f} /s", "2 clients"),
+        (
+            "orders in batches of 50 to 500",
+            f"{told['batch']:,.0f} /s",
+            f"{told['batch_cpu_ms']:.2f} ms CPU each; 2 clients",
+        ),
         (f"single posts at {told['rate']:.0f} /s", f"{told['p50_ms']} ms p50", f"{told['p99_ms']} ms p99"),
         (
             "acknowledged and not there, or twice",
@@ -122,13 +129,13 @@ def _by_turns(run: Run, hub: Side, floor: Side, folder: Path, orders: int, runs:
     found: dict[str, list[float]] = {name: [] for name in ("value", "floor", "cpu_ms", "floor_cpu_ms", "client_cpu_ms")}
     for turn in range(runs + 1):
         count = orders if turn else min(orders, _WARM)
-        first, used = run.placed, (cpu_of(hub.process.pid) or 0.0)
+        first, used = run.placed, cpu_seconds([hub.process.pid])
         mine = _singles(run, hub, folder, count)
-        used = (cpu_of(hub.process.pid) or 0.0) - used
+        used = cpu_seconds([hub.process.pid]) - used
         _hand_over(run, first, floor, folder / "rows")
-        spent = cpu_of(floor.process.pid) or 0.0
+        spent = cpu_seconds([floor.process.pid])
         bare = _post(floor, folder, _requests(run, first, count), CLIENTS)
-        spent = (cpu_of(floor.process.pid) or 0.0) - spent
+        spent = cpu_seconds([floor.process.pid]) - spent
         if any(status != 201 for status, _ in bare.answers):
             raise RuntimeError("the floor failed")
         if turn:  # the first turn warms up
@@ -150,8 +157,8 @@ def _singles(run: Run, hub: Side, folder: Path, count: int, *, rate: float = 0.0
     return done
 
 
-def _batches(run: Run, hub: Side, folder: Path, count: int) -> float:
-    """Orders per second in batches of sizes drawn at random, two at a time."""
+def _batches(run: Run, hub: Side, folder: Path, count: int) -> tuple[float, float]:
+    """Orders per second in batches of sizes drawn at random, two at a time, and milliseconds of processor time per order."""
     draw, sizes = Random(run.seed), [_BATCHES[0]]
     while sum(sizes) < count:
         sizes.append(draw.randint(*_BATCHES))
@@ -163,11 +170,13 @@ def _batches(run: Run, hub: Side, folder: Path, count: int) -> float:
         body = b'{"orders":[' + b",".join(each for *_, each in documents) + b"]}"
         requests.append(build_request("/v1/orders:batch", run.keys[account], f"batch-{names[0]}", body))
         groups.append(names)
+    used = cpu_seconds([hub.process.pid])
     done = _post(hub, folder, requests, 2)
+    used = cpu_seconds([hub.process.pid]) - used
     for names, (status, numbers) in zip(groups, done.answers, strict=True):
         _note(run, names, status, numbers)
     run.placed = int(groups[-1][-1].removeprefix("PO-")) + goods.ACCOUNTS
-    return sum(sizes) / done.seconds
+    return sum(sizes) / done.seconds, 1000 * used / sum(sizes)
 
 
 def _requests(run: Run, first: int, count: int) -> list[bytes]:
@@ -271,10 +280,10 @@ def _configure(stack: contextlib.ExitStack, folder: Path, database: str, seed: i
 
 
 @contextlib.contextmanager
-def _serving_hub(settings: Settings) -> Iterator[Side]:
+def _serving_hub(settings: Settings, processes: int) -> Iterator[Side]:
     """`hub.py serve` as an installation runs it whose timed jobs run elsewhere."""
-    port = free_port()
-    with running_hub(settings, "serve", "--jobs", "none", "--port", str(port)) as process:
+    port, count = free_port(), str(processes)
+    with running_hub(settings, "serve", "--jobs", "none", "--port", str(port), "--processes", count) as process:
         yield _ready(port, "/readyz", process)
 
 

@@ -53,6 +53,7 @@ class Choice:
     workers: str
     chaos: bool
     folder: str = ""
+    processes: int = 1
 
 
 def measure(what: str, choice: Choice) -> dict[str, Any]:
@@ -79,7 +80,7 @@ def _absorb(choice: Choice) -> dict[str, Any]:
 
 
 def _api(choice: Choice) -> dict[str, Any]:
-    return bench_api(orders=choice.orders, seed=choice.seed, database=choice.database)
+    return bench_api(orders=choice.orders, seed=choice.seed, database=choice.database, processes=choice.processes)
 
 
 def _life(choice: Choice) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """A light partner in a process of its own: prebuilt requests over kept connections, one at a time on each, either as fast as
-they are answered or at a steady rate. `python -m bench.posting` reads what to do as JSON from standard input and prints what
-came of it."""
+they are answered or at a steady rate. `python -m bench.posting` reads what to do as JSON from standard input and writes what
+came of it to a file beside the requests."""
 
 from __future__ import annotations
 
@@ -81,7 +81,12 @@ def post_apart(work: Work) -> Done:
     if ran.returncode:
         said = "\n".join(ran.stderr.strip().splitlines()[-_SAID:])
         raise RuntimeError(f"bench.posting ended with status {ran.returncode} after {work}:\n{said}")
-    return Done(**json.loads(ran.stdout))
+    return Done(**json.loads(_told_in(work).read_bytes()))
+
+
+def _told_in(work: Work) -> Path:
+    """The file that says what came of some work: more than a pipe holds at once."""
+    return Path(f"{work.file}.done")
 
 
 class _Post:
@@ -202,7 +207,7 @@ def _numbers(body: bytes) -> list[str]:
 def main() -> None:
     """Do the work that standard input tells of."""
     work = Work(**json.load(sys.stdin))
-    sys.stdout.write(json.dumps(asdict(uvloop.run(_run(work)))))
+    _told_in(work).write_bytes(orjson.dumps(uvloop.run(_run(work))))
 
 
 if __name__ == "__main__":

@@ -16,8 +16,9 @@ from typing import Any
 from sqlalchemy import Connection, Dialect, RootTransaction, Select, Update, exc, func, select
 from sqlalchemy.sql.compiler import SQLCompiler
 
+from .lines import converse
 from .many import among, bind_values
-from .rows import Row, Table, chunks
+from .rows import Row, Table, chunks, send_before
 
 _HELD = "asked ahead"
 Answer = list[tuple[Any, ...]]
@@ -61,7 +62,11 @@ def ask(tx: Connection, question: Question) -> Answer:
     asked = _asked(tx.dialect, question.query)
     line: Any = tx.connection.driver_connection
     try:
-        found: Answer = line.execute(asked.text, asked.bind(question.values)).fetchall()
+        if tx.dialect.name == "sqlite":
+            found: Answer = line.execute(asked.text, asked.bind(question.values)).fetchall()
+        else:
+            send_before(tx)
+            (found,) = converse(tx, [(asked.text, asked.bind(question.values))])
     except tx.dialect.loaded_dbapi.Error as error:
         raise _told(tx, error) from error
     return asked.read(found)
@@ -110,20 +115,14 @@ def ask_ahead(tx: Connection, questions: Sequence[Question]) -> None:
     if tx.dialect.name == "sqlite" or not questions:
         return
     questions = [_BY_INDEX, *questions]
-    line: Any = tx.connection.driver_connection
     asked = [_asked(tx.dialect, question.query) for question in questions]
     try:
-        with line.pipeline():
-            cursors = [
-                line.execute(each.text, each.bind(question.values))
-                for each, question in zip(asked, questions, strict=True)
-            ]
+        found = converse(
+            tx, [(each.text, each.bind(question.values)) for each, question in zip(asked, questions, strict=True)]
+        )
     except tx.dialect.loaded_dbapi.Error as error:
         raise _told(tx, error) from error
-    answers = [
-        (question, each.read(cursor.fetchall()))
-        for question, each, cursor in zip(questions, asked, cursors, strict=True)
-    ]
+    answers = [(question, each.read(answer)) for question, each, answer in zip(questions, asked, found, strict=True)]
     owner = tx.get_transaction()
     held = tx.info.get(_HELD)
     if held is not None and held.owner is owner:

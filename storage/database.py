@@ -15,6 +15,9 @@ from sqlalchemy.pool import QueuePool
 
 from domain.errors import ConfigError
 
+from .lines import forget_prepared
+from .rows import send_before
+
 _SQLITE_FIXED = (3, 51, 3)
 _BUSY_SECONDS = 30
 _QUIET_SECONDS = 0.5
@@ -174,6 +177,15 @@ def _open_postgresql(url: str, pool: int, patience: float) -> Engine:
         connect_args=_manners(url, patience),
     )
     _ask_whether_alive(engine)
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def _in_order(tx: Connection, *_: Any) -> None:
+        send_before(tx)
+
+    @event.listens_for(engine, "rollback")
+    def _rolled_back(tx: Connection) -> None:
+        if not tx.invalidated:
+            forget_prepared(tx)
 
     @event.listens_for(engine, "first_connect")
     def _posture(connection: Any, _record: Any) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy import Column, Connection, Select, Table, delete, exc, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 
+from .lines import Said, converse
 from .many import among, bind_values
 from .statements import Statement, copy_of, insert_missing_of, insert_of, update_many_of, update_of, widened
 
@@ -27,6 +28,7 @@ __all__ = [
     "insert_tuples",
     "load_rows",
     "rows_of",
+    "send_before",
     "sent_together",
     "update_rows",
     "upsert_rows",
@@ -37,6 +39,7 @@ _CHUNK = 500
 _MANY = 32
 # Rows that SQLite takes with one statement: beyond some twenty nothing is gained.
 _WIDE = 16
+_TOGETHER = "sent together"
 
 
 @contextmanager
@@ -44,21 +47,39 @@ def sent_together(tx: Connection, rows: int = 1) -> Iterator[None]:
     """Statements whose answers nobody looks at, sent to PostgreSQL one after the other without waiting in between; when this
     ends, all of them were done, or the first that failed is raised as SQLAlchemy raises it. Nothing inside may read, nor ask
     how many rows there were. `rows`: about how many each statement has; many go as streams, which need an answer each."""
-    line: Any = tx.connection.driver_connection
     if tx.dialect.name == "sqlite" or rows >= _MANY:
         yield
         return
-    errors = tx.dialect.loaded_dbapi.Error
+    info, waiting = tx.info, list[Said]()
+    info[_TOGETHER] = waiting
     try:
-        with line.pipeline():
-            yield
+        yield
+        _send_waiting(tx, waiting)
+    finally:
+        info.pop(_TOGETHER, None)
+
+
+def _send_waiting(tx: Connection, waiting: list[Said]) -> None:
+    if not waiting:
+        return
+    said, errors = waiting[:], tx.dialect.loaded_dbapi.Error
+    waiting.clear()
+    try:
+        converse(tx, said)
     except errors as error:
+        line: Any = tx.connection.driver_connection
         lost = tx.dialect.is_disconnect(error, line, None)
         if lost:
             tx.invalidate(error)
         raise exc.DBAPIError.instance(
             None, None, error, errors, hide_parameters=True, connection_invalidated=lost, dialect=tx.dialect
         ) from error
+
+
+def send_before(tx: Connection) -> None:
+    """Send what was said to be sent together so far: somebody says something by himself, and it comes after that."""
+    if waiting := tx.info.get(_TOGETHER):
+        _send_waiting(tx, waiting)
 
 
 def insert_rows(tx: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -86,8 +107,7 @@ def _put(tx: Connection, table: Table, statement: Statement, values: Sequence[tu
 
 def _is_sending_together(tx: Connection) -> bool:
     """A stream of rows needs the line for itself."""
-    line: Any = tx.connection.driver_connection
-    return bool(line.pgconn.pipeline_status != psycopg.pq.PipelineStatus.OFF)
+    return tx.info.get(_TOGETHER) is not None
 
 
 def insert_missing(tx: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:
@@ -112,7 +132,7 @@ def update_rows(tx: Connection, table: Table, rows: Sequence[Mapping[str, Any]],
     """Set `columns` of rows found by their primary key, each row once."""
     if len(rows) > 1 and tx.dialect.name == "postgresql":
         many = update_many_of(tx.dialect, table, columns)
-        tx.exec_driver_sql(many.text, tuple(map(list, zip(*map(many.pick, rows), strict=True))))
+        _run(tx, many.text, [tuple(map(list, zip(*map(many.pick, rows), strict=True)))])
     elif rows:
         statement = update_of(tx.dialect, table, columns)
         _run(tx, statement.text, list(map(statement.pick, rows)))
@@ -169,6 +189,9 @@ def _insert(tx: Connection, statement: Statement, values: Sequence[tuple[Any, ..
 
 def _run(tx: Connection, text: str, values: Sequence[tuple[Any, ...]]) -> int:
     if not values:
+        return 0
+    if (waiting := tx.info.get(_TOGETHER)) is not None:
+        waiting += [(text, each) for each in values]
         return 0
     # One row is an ordinary statement: many are sent as a pipeline, which has its price.
     told: Any = values if len(values) > 1 else values[0]

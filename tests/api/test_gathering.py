@@ -203,12 +203,12 @@ def post_until_refused(port: int, key: str, worker: int, acknowledged: dict[str,
 
 
 @contextlib.contextmanager
-def serving(environment: dict[str, str]) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+def serving(environment: dict[str, str], *words: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
     told = {name: value for name, value in os.environ.items() if not name.startswith("HUB_")}
-    command = [sys.executable, "hub.py", "serve", "--jobs", "none", "--no-docs", "--port", str(port)]
+    command = [sys.executable, "hub.py", "serve", "--jobs", "none", "--no-docs", "--port", str(port), *words]
     process = subprocess.Popen(command, cwd=ROOT, env=told | {"HUB_CONFIG": os.devnull} | environment)
     try:
         for _ in range(600):
