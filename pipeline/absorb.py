@@ -126,6 +126,7 @@ def absorb_rows(
         if order_id is not None:
             orders[document.row["id"]] = order_id
         ended.append({"id": document.row["id"], "state": state, "order_id": order_id, "error": error})
+        document.order = None  # given back while it is still in the processor's cache
     for document, end in zip(documents, ended, strict=True):
         document.row.update(end)
     if stored:

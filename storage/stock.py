@@ -16,7 +16,6 @@ from .tables import stock, warehouses
 # A stock row in the order of the table's columns: warehouse id, SKU, on hand, reserved, buffer, back-order, source time, moved at,
 # updated at (times in µs).
 Level = tuple[int, str, int, int, int, bool, int, int, int]
-_LEVEL = tuple(column.name for column in stock.c)
 
 
 @cache
@@ -40,7 +39,18 @@ def lock_levels(tx: Connection, skus: Iterable[str]) -> list[Level]:
 
 def level_row(level: Level) -> Row:
     """A stock row by the names of its columns."""
-    return dict(zip(_LEVEL, level, strict=True))
+    warehouse_id, sku, on_hand, reserved, buffer, backorder, source_time, moved_at, updated_at = level
+    return {
+        "warehouse_id": warehouse_id,
+        "sku": sku,
+        "on_hand": on_hand,
+        "reserved": reserved,
+        "buffer": buffer,
+        "backorder": backorder,
+        "source_time": source_time,
+        "moved_at": moved_at,
+        "updated_at": updated_at,
+    }
 
 
 def about_stock(tx: Connection, skus: Iterable[str]) -> list[Question]:
