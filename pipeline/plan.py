@@ -344,7 +344,7 @@ def _cancel_unpushed(ws: Workspace, dossier: Dossier, row: Row) -> None:
 def _sync_push(ws: Workspace, dossier: Dossier, fulfilment: Row, not_before: datetime | None = None) -> None:
     """A ready fulfilment has a push that is due, not before the delay window and its schedule are over; any other has none
     that could start."""
-    push = dossier.outbox_of("push", fulfilment["id"])
+    push = dossier.outbox_of("push", fulfilment["id"]) if dossier.outbox else None
     if fulfilment["state"] == "ready":
         since = push["updated_at"] if push is not None and push["state"] == "due" else ws.now
         due_at = _goes_out(ws, dossier, since, not_before)

@@ -75,13 +75,21 @@ def buyer_hash(vault: Vault, order: Order) -> bytes | None:
     return vault.search_hash("buyer", order.buyer_id) if order.buyer_id else None
 
 
-def person_hashes(vault: Vault, account_id: int, order: Order) -> dict[str, bytes | None]:
-    """Keyed hashes by which orders can be found or merged without reading anybody's data."""
+def known_buyer(ws: Workspace, order: Order) -> bytes | None:
+    """The same, worked out once for each buyer of a batch."""
+    known = ws.buyer_hashes.get(order.buyer_id)
+    if known is None and (known := buyer_hash(ws.hub.vault, order)) is not None:
+        ws.buyer_hashes[order.buyer_id] = known
+    return known
+
+
+def person_hashes(vault: Vault, account_id: int, order: Order, buyer: bytes | None) -> dict[str, bytes | None]:
+    """Keyed hashes by which orders can be found or merged without reading anybody's data; `buyer` is that of its buyer."""
     to = order.consignee
     place = f"{to.country}|{to.region}|{to.province}|{to.city}|{to.district}|{to.town}|{to.street}|{to.postcode}"
     who = f"{account_id}|{order.buyer_id}|{to.name}|{to.phone}|{to.token}|{place}"
     return {
-        "buyer_hash": buyer_hash(vault, order),
+        "buyer_hash": buyer,
         "phone_hash": vault.search_hash("phone", to.phone) if to.phone and not to.masked else None,
         "tail_hash": vault.search_hash("phone_tail", to.phone[-4:]) if len(to.phone) >= 4 else None,
         "merge_hash": vault.search_hash("merge", who),
@@ -209,7 +217,7 @@ def _write_content(
         "country": to.country,
         "region": to.region,
         "inbox_id": inbox_id,
-        **person_hashes(ws.hub.vault, account.id, order),
+        **person_hashes(ws.hub.vault, account.id, order, known_buyer(ws, order)),
     }
     dossier.private |= {
         "consignee": consignee_values(to),
