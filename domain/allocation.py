@@ -24,6 +24,8 @@ from .order import Amounts, Line, Order
 from .values import changer
 
 PartFreight = Literal["on_first", "spread"]
+# What a line carries: discount, freight, tax, and what is paid for it.
+Shares = tuple[int, int, int, int]
 
 
 def largest_remainder(total: int, weights: Sequence[int]) -> tuple[int, ...]:
@@ -72,19 +74,23 @@ def allocate(order: Order) -> Order:
     when the source's own totals agree (which the money check judges). An order without lines is returned as it is.
     Raises MappingError `money` with the path of a negative amount, or of a discount larger than everything there is to
     pay."""
-    if not order.lines:
-        return order
+    return _with_lines(order, with_shares(order.lines, shares_of(order))) if order.lines else order
+
+
+def shares_of(order: Order) -> Sequence[Shares]:
+    """What `allocate` sets on each line of an order that has lines, by place; the same errors."""
     _refuse_negatives(order)
     lines = order.lines
-    if len(lines) == 1:
-        shares: Iterable[tuple[int, int, int]] = (_on_one(order.amounts, lines[0]),)
-    else:
-        shares = _on_several(order)
-    told = [
-        _with_shares(line, discount, freight, tax, line.amount - discount + freight + tax)
-        for line, (discount, freight, tax) in zip(lines, shares, strict=True)
+    told = (_on_one(order.amounts, lines[0]),) if len(lines) == 1 else _on_several(order)
+    return [
+        (discount, freight, tax, line.amount - discount + freight + tax)
+        for line, (discount, freight, tax) in zip(lines, told, strict=True)
     ]
-    return _with_lines(order, tuple(told))
+
+
+def with_shares(lines: Sequence[Line], shares: Sequence[Shares]) -> tuple[Line, ...]:
+    """The lines with these shares."""
+    return tuple([_with_shares(line, *share) for line, share in zip(lines, shares, strict=True)])
 
 
 _with_shares: Final = changer(Line, "discount", "freight", "tax", "paid")

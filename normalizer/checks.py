@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from domain.allocation import Shares
 from domain.facts import Facts, Sender, WarehouseInfo
 from domain.money import EXPONENTS
 from domain.order import Consignee, Order
@@ -21,14 +22,14 @@ from .goods import check_listing, check_stock
 _OVER: Final = frozenset({"shipped", "completed", "closed"})
 
 
-def check(order: Order, facts: Facts) -> tuple[Order, tuple[Verdict, ...]]:
+def check(order: Order, facts: Facts, shares: Sequence[Shares] | None = None) -> tuple[Order, tuple[Verdict, ...]]:
     """The order with what the checks found out (our SKUs and frozen bundle parts on its lines; region, official
     division names and a clean phone on its consignee) and one verdict per check, in the order of
     `domain.verdict.CHECKS`. Pure: `facts.now` is the only clock. Problems whose code a person has waived
-    (`facts.waived`) are left out."""
+    (`facts.waived`) are left out. `shares`: what the lines carry, where they do not say it yet; they say it then."""
     ships = any(line.requires_shipping for line in order.lines)
     consignee, address_problems = check_consignee(order.consignee, facts.sender) if ships else (order.consignee, ())
-    lines, listing_problems = check_listing(order, facts)
+    lines, listing_problems = check_listing(order, facts, shares)
     if consignee is not order.consignee or lines is not order.lines:
         order = _with_findings(order, consignee, lines)
     allowed = _allowed_warehouses(facts)

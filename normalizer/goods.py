@@ -9,35 +9,43 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Final
 
+from domain.allocation import Shares
 from domain.facts import Facts, Listing
 from domain.order import Component, Line, Order
 from domain.values import changer
 from domain.verdict import Problem
 
 
-def check_listing(order: Order, facts: Facts) -> tuple[tuple[Line, ...], tuple[Problem, ...]]:
+def check_listing(
+    order: Order, facts: Facts, shares: Sequence[Shares] | None = None
+) -> tuple[tuple[Line, ...], tuple[Problem, ...]]:
     """The lines with `sku` and `components` filled, and the problems `sku_unmapped`, `sku_ambiguous` (candidates are
     our SKUs), `sku_delisted`, `price_below_floor`. Cancelled lines are mapped when that is possible, and never
-    complained of."""
+    complained of. `shares`: what the lines carry, to be set on them too."""
     lines: list[Line] = []
     problems: list[Problem] = []
-    mapped = False
+    mapped = shares is not None
     listed, bundles = facts.listings, facts.bundles
     for index, line in enumerate(order.lines):
         listings = listed.get(line.external_sku, ()) if line.external_sku.strip() else ()
         if len(listings) == 1 and not line.sku:
             only = listings[0]
             if only.listed and only.floor_price is None and only.quantity == 1 and only.sku not in bundles:
-                lines.append(_as_sku(line, only.sku, ()))  # nearly always
+                # Nearly always.
+                if shares is None:
+                    lines.append(_as_sku(line, only.sku, ()))
+                else:
+                    lines.append(_as_paid_sku(line, only.sku, (), *shares[index]))
                 mapped = True
                 continue
         listing, found = _choose(line, listings, index)
         if listing is not None:
             found = _check_listed(line, listing, index)
         if listing is None or line.sku:
-            lines.append(line)
+            lines.append(line if shares is None else _with_shares(line, *shares[index]))
         else:
-            lines.append(_as_sku(line, listing.sku, _parts(listing, facts)))
+            ours = _as_sku(line, listing.sku, _parts(listing, facts))
+            lines.append(ours if shares is None else _with_shares(ours, *shares[index]))
             mapped = True
         if line.state in {"open", "after_sale"}:
             problems.extend(found)
@@ -45,6 +53,8 @@ def check_listing(order: Order, facts: Facts) -> tuple[tuple[Line, ...], tuple[P
 
 
 _as_sku: Final = changer(Line, "sku", "components")
+_with_shares: Final = changer(Line, "discount", "freight", "tax", "paid")
+_as_paid_sku: Final = changer(Line, "sku", "components", "discount", "freight", "tax", "paid")
 
 
 def check_stock(order: Order, facts: Facts, warehouses: Sequence[str]) -> Sequence[Problem]:

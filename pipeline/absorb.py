@@ -26,7 +26,7 @@ from .merged_news import take_merged_news
 from .merging import find_groups
 from .reading import read_order, read_parsed
 from .take_news import take_news
-from .take_order import buyer_hash, take_order
+from .take_order import known_buyer, take_order
 from .trouble import read_trouble
 from .workspace import (
     Workspace,
@@ -126,6 +126,7 @@ def absorb_rows(
         if order_id is not None:
             orders[document.row["id"]] = order_id
         ended.append({"id": document.row["id"], "state": state, "order_id": order_id, "error": error})
+        document.order = None  # given back while it is still in the processor's cache
     for document, end in zip(documents, ended, strict=True):
         document.row.update(end)
     if stored:
@@ -191,7 +192,7 @@ def _load(ws: Workspace, read: Sequence[Read]) -> None:
         for line in ws.dossiers[order_id].fulfilment_lines.values()
     }
     load_goods(ws, wanted, skus | planned)
-    hashed = ((account_id, buyer_hash(ws.hub.vault, order)) for account_id, order in orders)
+    hashed = ((account_id, known_buyer(ws, order)) for account_id, order in orders)
     buyers = ((account_id, buyer) for account_id, buyer in hashed if buyer)
     count_history(ws, buyers, (account_id for account_id, _ in orders))
     if news:

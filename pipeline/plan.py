@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
+from domain.allocation import Shares
 from domain.decision import Decision, Part
 from domain.facts import Facts
 from domain.freight import share_freight
@@ -43,8 +44,11 @@ SHORT = frozenset({"out_of_stock", "stock_stale"})
 KNOWN_OUTSIDE = frozenset({"pushing", "unknown", "accepted", "picking", "cancelling", "shipped", "delivered"})
 
 
-def plan_order(ws: Workspace, dossier: Dossier, order: Order, account: Account) -> None:
-    """Bring the plan of an open order up to date. `order` is its newest content, allocated."""
+def plan_order(
+    ws: Workspace, dossier: Dossier, order: Order, account: Account, shares: Sequence[Shares] | None = None
+) -> None:
+    """Bring the plan of an open order up to date. `order` is its newest content, allocated; where its lines do not say what they
+    carry, `shares` does."""
     live = dossier.live()
     unpushed = [row for row in live if row["state"] in UNPUSHED]
     outside = [row for row in live if row["state"] in KNOWN_OUTSIDE]
@@ -54,7 +58,7 @@ def plan_order(ws: Workspace, dossier: Dossier, order: Order, account: Account) 
         dossier.private.setdefault("sent_before", facts.sender_orders_before)
     if chosen := dossier.private.get("warehouse"):
         facts = replace(facts, warehouses=tuple(each for each in facts.warehouses if each.name == chosen))
-    checked, verdicts = check(_still_to_ship(dossier, order, outside) if outside else order, facts)
+    checked, verdicts = check(_still_to_ship(dossier, order, outside) if outside else order, facts, shares)
     passed = verdicts == PASSED
     waiting = not passed and any(verdict.waiting for verdict in verdicts)
     _remember_goods(dossier, checked)
@@ -340,7 +344,7 @@ def _cancel_unpushed(ws: Workspace, dossier: Dossier, row: Row) -> None:
 def _sync_push(ws: Workspace, dossier: Dossier, fulfilment: Row, not_before: datetime | None = None) -> None:
     """A ready fulfilment has a push that is due, not before the delay window and its schedule are over; any other has none
     that could start."""
-    push = dossier.outbox_of("push", fulfilment["id"])
+    push = dossier.outbox_of("push", fulfilment["id"]) if dossier.outbox else None
     if fulfilment["state"] == "ready":
         since = push["updated_at"] if push is not None and push["state"] == "due" else ws.now
         due_at = _goes_out(ws, dossier, since, not_before)

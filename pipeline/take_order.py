@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 
-from domain.allocation import allocate, split_units
+from domain.allocation import Shares, shares_of, split_units
 from domain.errors import HubError
 from domain.numbers import order_number
 from domain.order import AfterSale, Component, Consignee, Line, Order, consignee_values
@@ -74,13 +75,21 @@ def buyer_hash(vault: Vault, order: Order) -> bytes | None:
     return vault.search_hash("buyer", order.buyer_id) if order.buyer_id else None
 
 
-def person_hashes(vault: Vault, account_id: int, order: Order) -> dict[str, bytes | None]:
-    """Keyed hashes by which orders can be found or merged without reading anybody's data."""
+def known_buyer(ws: Workspace, order: Order) -> bytes | None:
+    """The same, worked out once for each buyer of a batch."""
+    known = ws.buyer_hashes.get(order.buyer_id)
+    if known is None and (known := buyer_hash(ws.hub.vault, order)) is not None:
+        ws.buyer_hashes[order.buyer_id] = known
+    return known
+
+
+def person_hashes(vault: Vault, account_id: int, order: Order, buyer: bytes | None) -> dict[str, bytes | None]:
+    """Keyed hashes by which orders can be found or merged without reading anybody's data; `buyer` is that of its buyer."""
     to = order.consignee
     place = f"{to.country}|{to.region}|{to.province}|{to.city}|{to.district}|{to.town}|{to.street}|{to.postcode}"
     who = f"{account_id}|{order.buyer_id}|{to.name}|{to.phone}|{to.token}|{place}"
     return {
-        "buyer_hash": buyer_hash(vault, order),
+        "buyer_hash": buyer,
         "phone_hash": vault.search_hash("phone", to.phone) if to.phone and not to.masked else None,
         "tail_hash": vault.search_hash("phone_tail", to.phone[-4:]) if len(to.phone) >= 4 else None,
         "merge_hash": vault.search_hash("merge", who),
@@ -109,7 +118,7 @@ def _new_dossier(ws: Workspace, account: Account, order: Order, inbox_id: int) -
         "updated_at": ws.now,
     }
     dossier = Dossier(order=row, private={}, new=True)
-    allocated = _write_content(ws, dossier, account, order, inbox_id)
+    shares = _write_content(ws, dossier, account, order, inbox_id)
     dossier.note(f"account:{account.name}", "received", external_id=order.external_id, version=order.version)
     tombstone = (account.id, order.external_id) in ws.tombstones
     if tombstone or order.status == "closed":
@@ -121,7 +130,7 @@ def _new_dossier(ws: Workspace, account: Account, order: Order, inbox_id: int) -
     else:
         if order.status == "partially_shipped":
             raise_exception(ws, dossier, "partly_shipped_elsewhere", {"source_status": order.source_status})
-        plan_order(ws, dossier, allocated, account)  # nothing else is frozen on an order that was not there
+        plan_order(ws, dossier, order, account, shares)  # nothing else is frozen on an order that was not there
     return dossier
 
 
@@ -185,11 +194,13 @@ def _must_stop(dossier: Dossier, order: Order, changes: list[str]) -> bool:
     return bool({"lines", "consignee"} & set(changes)) or bool(order.forbids_shipping) or claimed
 
 
-def _write_content(ws: Workspace, dossier: Dossier, account: Account, order: Order, inbox_id: int) -> Order:
-    """Bring the rows to what the source now says. `order` is aligned with the stored lines; returned with its money on the
-    lines where that was allocated now."""
+def _write_content(
+    ws: Workspace, dossier: Dossier, account: Account, order: Order, inbox_id: int
+) -> Sequence[Shares] | None:
+    """Bring the rows to what the source now says. `order` is aligned with the stored lines. Returns what its lines carry, where
+    that was allocated now."""
     amounts, to = order.amounts, order.consignee
-    allocated = _write_lines(dossier, order)
+    shares = _write_lines(dossier, order)
     dossier.order |= {
         "source_status": order.source_status,
         "payment": order.payment,
@@ -206,7 +217,7 @@ def _write_content(ws: Workspace, dossier: Dossier, account: Account, order: Ord
         "country": to.country,
         "region": to.region,
         "inbox_id": inbox_id,
-        **person_hashes(ws.hub.vault, account.id, order),
+        **person_hashes(ws.hub.vault, account.id, order, known_buyer(ws, order)),
     }
     dossier.private |= {
         "consignee": consignee_values(to),
@@ -220,31 +231,35 @@ def _write_content(ws: Workspace, dossier: Dossier, account: Account, order: Ord
     }
     for after_sale in order.after_sales:
         _write_after_sale(ws, dossier, after_sale)
-    return allocated
+    return shares
 
 
-def _write_lines(dossier: Dossier, order: Order) -> Order:
+def _write_lines(dossier: Dossier, order: Order) -> Sequence[Shares] | None:
     """Money is allocated when lines or totals are new. Units that only went away, and whatever happens after a parcel left,
     re-spread nothing: what stays keeps the figures it was frozen with, to the unit."""
     key = _money_key(order)
     if key == dossier.private.get("money"):
         for number, line in enumerate(order.lines):
             dossier.lines[number] |= {"state": line.state, "title": line.title}
-        return order
+        return None
     dossier.private["money"] = key
-    if dossier.lines and (dossier.packages or _only_less(dossier, order)):
-        for number, line in enumerate(order.lines):
-            old = dossier.lines.get(number)
-            dossier.lines[number] = _line_row(dossier.id, number, line, None) if old is None else _less_of(old, line)
-        return order
-    kept, order_id, allocated = dossier.lines, dossier.id, _allocated(order)
-    if not kept:
-        dossier.lines = {number: _line_row(order_id, number, line, None) for number, line in enumerate(allocated.lines)}
-        return allocated
-    dossier.lines = gift_lines(dossier) | {
-        number: _line_row(order_id, number, line, kept.get(number)) for number, line in enumerate(allocated.lines)
-    }
-    return allocated
+    order_id, kept, lines = dossier.id, dossier.lines, order.lines
+    if kept and (dossier.packages or _only_less(dossier, order)):
+        for number, line in enumerate(lines):
+            old = kept.get(number)
+            kept[number] = _line_row(order_id, number, line, None) if old is None else _less_of(old, line)
+        return None
+    shares = _shares(order)
+    if kept:
+        rows = {number: _line_row(order_id, number, line, kept.get(number)) for number, line in enumerate(lines)}
+        dossier.lines = gift_lines(dossier) | rows
+    else:
+        rows = dossier.lines = {number: _line_row(order_id, number, line, None) for number, line in enumerate(lines)}
+    if shares is not None:
+        for number, share in enumerate(shares):
+            row = rows[number]
+            row["discount"], row["freight"], row["tax"], row["paid"] = share
+    return shares
 
 
 def aligned(dossier: Dossier, order: Order) -> Order:
@@ -296,12 +311,12 @@ def _less_of(row: Row, line: Line) -> Row:
     return left | {"quantity": line.quantity}
 
 
-def _allocated(order: Order) -> Order:
+def _shares(order: Order) -> Sequence[Shares] | None:
     try:
-        return allocate(order)
+        return shares_of(order) if order.lines else None
     except (HubError, ValueError):
         # Totals that do not add up are a verdict of the money check, for a person; the lines stay as the source states them.
-        return order
+        return None
 
 
 def frozen(dossier: Dossier, order: Order) -> Order:

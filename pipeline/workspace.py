@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 
 from domain.facts import Bundle, Facts, Goods, Listing
 from domain.merging import Group
-from domain.values import build
+from domain.values import maker
 from storage import orders as stored
 from storage.directory import load_bundles, load_listed
 from storage.exceptions import point_exceptions, put_exceptions
@@ -37,6 +37,13 @@ from .dossier import DETAIL, Dossier, Part, Snapshot, copy_of, load_dossiers, sn
 from .lanes import dispatch_jobs
 from .limits import Limits, day_of, load_limits, write_limits
 
+_facts = maker(
+    Facts,
+    (
+        *("now", "sender", "listings", "bundles", "warehouses", "available", "backorder", "stale"),
+        *("buyer_orders_24h", "buyer_orders_30d", "sender_orders_before", "goods", "planned_today", "waived"),
+    ),
+)
 _NOTHING: Mapping[str, tuple[Listing, ...]] = MappingProxyType({})
 _DAY = span(timedelta(days=1))
 _MONTH = 30 * _DAY
@@ -66,6 +73,7 @@ class Workspace:
     stale: frozenset[tuple[str, str]] = frozenset()
     buyers: dict[tuple[int, bytes], int] = field(default_factory=dict)
     buyers_30d: dict[tuple[int, bytes], int] = field(default_factory=dict)
+    buyer_hashes: dict[str, bytes] = field(default_factory=dict)
     sent: dict[int, int] = field(default_factory=dict)
     goods: dict[str, Goods] = field(default_factory=dict)
     titles: dict[str, str] = field(default_factory=dict)
@@ -137,22 +145,21 @@ class Workspace:
         buyer, placed = dossier.order["buyer_hash"], self.now if dossier.new else dossier.order["placed_at"]
         history = self.directory.asks.history
         waived = dossier.private.get("waived")
-        return build(
-            Facts,
-            now=self.at,
-            sender=sender if left is None else replace(sender, credit_left=left),
-            listings=self.listings.get(account.id, _NOTHING),
-            bundles=self.bundles,
-            warehouses=self.directory.warehouses,
-            available=available,
-            backorder=self.backorder,
-            stale=self.stale,
-            buyer_orders_24h=_others(self.buyers, (account.id, buyer), dossier.new, placed > self.now - _DAY),
-            buyer_orders_30d=_others(self.buyers_30d, (account.id, buyer), dossier.new, placed > self.now - _MONTH),
-            sender_orders_before=self.sent_before(account, dossier) if history else MANY_SENT,
-            goods=self.goods,
-            planned_today=self._planned_today(slots or {}) if self.limited else {},
-            waived=frozenset(waived) if waived else frozenset(),
+        return _facts(
+            self.at,
+            sender if left is None else replace(sender, credit_left=left),
+            self.listings.get(account.id, _NOTHING),
+            self.bundles,
+            self.directory.warehouses,
+            available,
+            self.backorder,
+            self.stale,
+            _others(self.buyers, (account.id, buyer), dossier.new, placed > self.now - _DAY),
+            _others(self.buyers_30d, (account.id, buyer), dossier.new, placed > self.now - _MONTH),
+            self.sent_before(account, dossier) if history else MANY_SENT,
+            self.goods,
+            self._planned_today(slots or {}) if self.limited else {},
+            frozenset(waived) if waived else frozenset(),
         )
 
     def sent_before(self, account: Account, dossier: Dossier) -> int:
@@ -273,7 +280,8 @@ def _take_listings(ws: Workspace, wanted: set[tuple[int, str]]) -> set[str]:
         found[key] = (*found[key], listing) if key in found else (listing,)
     for (account_id, external_sku), listings in found.items():
         ws.listings.setdefault(account_id, {})[external_sku] = listings
-    _remember_listed(ws.hub, wanted, found)
+    if ws.hub.shared:  # only there is anything asked ahead
+        _remember_listed(ws.hub, wanted, found)
     return {listing.sku for listings in found.values() for listing in listings}
 
 

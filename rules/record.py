@@ -141,7 +141,8 @@ def _placer(hint: Any, write: Convert | None) -> Convert | None:
     if inner is None:
         plain = get_origin(hint) is tuple and all(each in {str, int, bool, Ellipsis} for each in get_args(hint))
         return None if plain else write
-    place, many = inner[0].place, inner[1]
+    shape, many = inner
+    place = shape.place if shape.places else shape.get
     return (lambda values: [place(each) for each in values]) if many else place
 
 
@@ -226,7 +227,7 @@ def _write_time(value: datetime) -> int | str | list[int]:
     if value.tzinfo is not UTC:
         return value.isoformat()
     if not value.microsecond:
-        return int(value.timestamp())
+        return (value - _EPOCH) // _SECOND
     since = value - _EPOCH
     seconds = since.days * 86_400 + since.seconds
     return [seconds, since.microseconds] if since.microseconds else seconds

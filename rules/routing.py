@@ -33,6 +33,7 @@ EXACT_PLANS = 128
 _COMPARED = 5 * NODES
 _WHOLE = Split()
 _whole_part = maker(Part, ("warehouse", "lines", "carrier"))
+_part_line = maker(PartLine, ("line", "sku", "quantity"))
 _NOT_SHIPPED_BY_US = frozenset({"cancelled", "shipped"})
 
 
@@ -161,7 +162,7 @@ def build_demand(order: Order) -> tuple[PartLine, ...] | None:
         if not line.components:
             if not line.sku or line.quantity < 1:
                 return None
-            demand.append(PartLine(index, line.sku, line.quantity))
+            demand.append(_part_line(index, line.sku, line.quantity))
             continue
         units = _units(line)
         if not all(sku and quantity > 0 for sku, quantity in units.items()):

@@ -146,7 +146,7 @@ Find = Callable[[Order, Facts], Sequence[int]]
 class Screen:
     """The rules of all `phases` filed by what they need (screen.py): `finds` give places in `rules` of those that an order
     makes possible; `always` are by phase those that need nothing one could look up, `places` where these are in `rules`;
-    `every` are by phase all of them."""
+    `every` are by phase all of them; `known` keeps the rules to test where places were found together before."""
 
     phases: tuple[tuple[Rule, ...], ...]
     rules: tuple[Rule, ...]
@@ -154,6 +154,9 @@ class Screen:
     always: Mapping[Phase, tuple[Rule, ...]]
     every: Mapping[Phase, tuple[Rule, ...]]
     finds: tuple[Find, ...]
+    known: dict[tuple[int, ...], Mapping[Phase, Sequence[Rule]]] = field(
+        default_factory=dict, compare=False, repr=False
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -99,6 +99,17 @@ def rules_to_test(ruleset: Ruleset, order: Order, facts: Facts, *, trace: bool =
         found += find(order, facts)
     if not found:
         return screen.always
+    key = tuple(found)
+    known = screen.known.get(key)
+    if known is None:
+        if len(screen.known) >= _KEPT:
+            screen.known.clear()
+        known = screen.known[key] = _with_found(screen, found)
+    return known
+
+
+def _with_found(screen: Screen, found: Sequence[int]) -> _Rules:
+    """The rules that are always tested, and those at these places."""
     told: dict[Phase, Sequence[Rule]] = dict(screen.always)
     fresh: dict[Phase, set[int]] = {}
     for place in found:

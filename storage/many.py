@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 from sqlalchemy import (
+    BigInteger,
     Column,
     ColumnElement,
     Connection,
@@ -16,6 +17,7 @@ from sqlalchemy import (
     TableValuedAlias,
     any_,
     bindparam,
+    cast,
     func,
     select,
     tuple_,
@@ -50,11 +52,11 @@ def among_pairs(dialect: str, first: Column[Any], second: Column[Any]) -> Column
     """(`first`, `second`) is one of `pairs` (see `bind_pairs`); `second` may be binary."""
     pair = tuple_(first, second)
     if dialect == "sqlite":
-        value = func.json_each(bindparam("pairs")).table_valued("value").c.value
-        told = func.json_extract(value, "$[1]")
-        if isinstance(second.type, LargeBinary):
-            told = func.unhex(told)
-        return pair.in_(select(func.json_extract(value, "$[0]"), told))
+        # Two levels of lists: read once, where pairs would be read one by one and twice each.
+        outer = func.json_each(bindparam("pairs")).table_valued("key", "value", joins_implicitly=True)
+        inner = func.json_each(outer.c.value).table_valued("value", joins_implicitly=True)
+        told = func.unhex(inner.c.value) if isinstance(second.type, LargeBinary) else inner.c.value
+        return pair.in_(select(cast(outer.c.key, BigInteger), told))
     given = each_pair(first, second)
     return pair.in_(select(given.c.a, given.c.b))
 
@@ -70,7 +72,9 @@ def bind_pairs(tx: Connection, pairs: Sequence[tuple[int, str | bytes]]) -> _Par
     """The parameters of `among_pairs`."""
     if tx.dialect.name != "sqlite":
         return {"firsts": [pair[0] for pair in pairs], "seconds": [pair[1] for pair in pairs]}
-    told = [(first, second.hex() if isinstance(second, bytes) else second) for first, second in pairs]
+    told: dict[str, list[str]] = {}
+    for first, second in pairs:
+        told.setdefault(str(first), []).append(second.hex() if isinstance(second, bytes) else second)
     return {"pairs": orjson.dumps(told).decode()}
 
 

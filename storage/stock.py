@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Select, select, update
+from sqlalchemy import Connection, Integer, Select, select, type_coerce, update
 
 from .asking import Question, ask
 from .many import among, bind_values
@@ -16,14 +16,18 @@ from .tables import stock, warehouses
 # A stock row in the order of the table's columns: warehouse id, SKU, on hand, reserved, buffer, back-order, source time, moved at,
 # updated at (times in µs).
 Level = tuple[int, str, int, int, int, bool, int, int, int]
-_LEVEL = tuple(column.name for column in stock.c)
 
 
 @cache
 def _of_skus(dialect: str) -> Select[Any]:
     """By both columns of the key: by the SKU alone the whole table would be read."""
     anywhere = stock.c.warehouse_id.in_(select(warehouses.c.id))
-    found = select(stock).where(anywhere, among(dialect, stock.c.sku))
+    # Yes and no as they are stored: making them Python's takes a fifth of the time of the whole answer.
+    columns = [
+        column if column is not stock.c.backorder else type_coerce(column, Integer).label(column.name)
+        for column in stock.c
+    ]
+    found = select(*columns).where(anywhere, among(dialect, stock.c.sku))
     # SQLite has one writer and locks no rows: there is nothing to put in order.
     return found if dialect == "sqlite" else found.order_by(stock.c.sku, stock.c.warehouse_id).with_for_update()
 
@@ -40,7 +44,18 @@ def lock_levels(tx: Connection, skus: Iterable[str]) -> list[Level]:
 
 def level_row(level: Level) -> Row:
     """A stock row by the names of its columns."""
-    return dict(zip(_LEVEL, level, strict=True))
+    warehouse_id, sku, on_hand, reserved, buffer, backorder, source_time, moved_at, updated_at = level
+    return {
+        "warehouse_id": warehouse_id,
+        "sku": sku,
+        "on_hand": on_hand,
+        "reserved": reserved,
+        "buffer": buffer,
+        "backorder": backorder,
+        "source_time": source_time,
+        "moved_at": moved_at,
+        "updated_at": updated_at,
+    }
 
 
 def about_stock(tx: Connection, skus: Iterable[str]) -> list[Question]:

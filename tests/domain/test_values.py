@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pickle
-from dataclasses import FrozenInstanceError, dataclass, replace
+from dataclasses import FrozenInstanceError, asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 
 import pytest
 
 from domain.facts import Facts, Sender
-from domain.order import Consignee, Line
+from domain.order import Consignee, Line, consignee_values
 from domain.values import build, changed, changer, maker
 
 LINE = Line(external_id="1", external_sku="X", quantity=2, unit_price=5, amount=10)
@@ -78,3 +78,8 @@ def test_a_changer_does_what_changed_does() -> None:
     assert changer(Line, "paid", "sku")(LINE, 10, "S") == changed(LINE, sku="S", paid=10)
     with pytest.raises(TypeError):
         changer(Line, "colour")
+
+
+def test_a_consignees_values_are_all_of_its_fields_in_their_order() -> None:
+    consignee = Consignee(**{one.name: one.name for one in fields(Consignee)})  # type: ignore[arg-type]
+    assert list(consignee_values(consignee).items()) == list(asdict(consignee).items())

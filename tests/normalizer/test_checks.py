@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from domain.allocation import allocate, shares_of
 from domain.facts import Bundle, Facts, Listing, Sender, WarehouseInfo
 from domain.order import Amounts, Component, Consignee, Line, Order
 from domain.verdict import CHECKS, Check, Verdict
@@ -384,3 +385,39 @@ PHONES = st.sampled_from(
 def test_a_consignee_in_no_doubt_is_checked_as_any_other(consignee: Consignee, usable: bool) -> None:
     sender = replace(SENDER, tokens_usable=usable)
     assert check_consignee(consignee, sender) == check_closely(consignee, sender)
+
+
+@given(
+    st.lists(
+        st.builds(
+            Line,
+            external_id=st.uuids().map(str),
+            external_sku=st.sampled_from(["A", "B", "PACK", "SET", "TWICE", "GONE", "", " "]),
+            quantity=st.integers(1, 3),
+            unit_price=st.just(100),
+            amount=st.integers(0, 900),
+            sku=st.sampled_from(["", "", "SKU-A"]),
+            state=st.sampled_from(["open", "open", "cancelled", "after_sale"]),
+        ),
+        min_size=1,
+        max_size=4,
+    ),
+    st.integers(0, 50),
+)
+@settings(max_examples=80)
+def test_lines_are_checked_with_their_shares_as_if_they_had_been_allocated_before(
+    lines: list[Line], freight: int
+) -> None:
+    goods = sum(line.amount for line in lines)
+    order = replace(ORDER, lines=tuple(lines), amounts=Amounts(goods=goods, freight=freight, paid=goods + freight))
+    listings = {
+        "A": (Listing(external_sku="A", sku="SKU-A"),),
+        "B": (Listing(external_sku="B", sku="SKU-B", floor_price=300),),
+        "PACK": (Listing(external_sku="PACK", sku="SKU-A", quantity=6),),
+        "SET": (Listing(external_sku="SET", sku="SET"),),
+        "TWICE": (Listing(external_sku="TWICE", sku="SKU-A"), Listing(external_sku="TWICE", sku="SKU-B")),
+        "GONE": (Listing(external_sku="GONE", sku="SKU-B", listed=False),),
+    }
+    bundles = {"SET": Bundle(sku="SET", version=1, components=(("SKU-A", 2), ("SKU-B", 1)))}
+    facts = replace(FACTS, listings=listings, bundles=bundles)
+    assert check(order, facts, shares_of(order)) == check(allocate(order), facts)

@@ -8,6 +8,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from storage import tables as t
 from storage.rows import Row, insert_missing, insert_rows, insert_tuples, rows_of, update_rows
+from storage.stock import level_row
 
 from .conftest import NOW, Store
 
@@ -143,3 +144,10 @@ def test_tuples_are_rows_in_the_order_of_the_table(store: Store, count: int) -> 
     assert stored(store) == rows
     with pytest.raises(ValueError, match="order of the table"), store.write() as tx:
         insert_tuples(tx, t.exceptions, names[::-1], [tuple(rows[0][name] for name in names[::-1])])
+
+
+def test_a_stock_row_has_the_names_of_its_table_in_their_order() -> None:
+    names = [column.name for column in t.stock.c]
+    assert list(level_row((1, "A", 2, 3, 4, True, 5, 6, 7)).items()) == list(
+        zip(names, (1, "A", 2, 3, 4, True, 5, 6, 7), strict=True)
+    )
