@@ -313,6 +313,8 @@ def _compare(
         if not rows:
             continue
         kept = before.rows[table]
+        if rows == kept:
+            continue
         for key, row in rows.items():
             old = kept.get(key)
             if old is None:
