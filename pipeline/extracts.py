@@ -1,6 +1,6 @@
 """Which part of its order a document of a batch needs. News of a warehouse touches nothing that is private; and a newer version
 of an order that is over - mostly the source showing what we told it - changes what the source says and nothing else: it is
-not decided again, so no goods, history or sendings are looked at (docs/decisions/0023)."""
+not decided again, so no goods, history or sendings are looked at (docs/decisions/0024)."""
 
 from __future__ import annotations
 

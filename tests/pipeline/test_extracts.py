@@ -260,8 +260,8 @@ def both(sqlite_hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Callable[[Steps], 
     return lambda steps: (live(sqlite_hub, steps), whole(monkeypatch, sqlite_hub, steps))
 
 
-@given(st.booleans(), st.lists(_STEPS, max_size=9))
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.booleans(), st.lists(_STEPS, max_size=7))
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_documents_that_load_a_part_write_what_they_write_with_all(
     both: Callable[[Steps], tuple[Rows, Rows]], usual: bool, steps: Steps
 ) -> None:
