@@ -22,6 +22,7 @@ from wire.strict_json import Parsed
 from .bootstrap import Hub
 from .directory import Directory, read_directory
 from .dossier import DETAIL
+from .extracts import needs_of
 from .merged_news import take_merged_news
 from .merging import find_groups
 from .reading import read_order, read_parsed
@@ -80,7 +81,7 @@ def _absorb(hub: Hub, ids: Sequence[int]) -> int:
         with hub.write() as tx:
             ws = open_workspace(hub, tx, hub.clock())
             rows = claim_documents(tx, ids, {row_id: document.row for row_id, document in read.items()})
-            absorb_rows(ws, rows, read=read if stamp == ws.directory.stamp else {})
+            absorb_rows(ws, rows, read=read if stamp == ws.directory.stamp else {}, parts=True)
             write_workspace(ws)
             return len(rows)
     except Exception as error:
@@ -108,17 +109,18 @@ def absorb_rows(
     read: Mapping[int, Read] | None = None,
     parsed: Mapping[int, Parsed] = MappingProxyType({}),
     stored: bool = True,
+    parts: bool = False,
 ) -> dict[int, int]:
     """Absorb claimed documents inside the caller's transaction; returns order ids by inbox id. The caller writes the
     workspace. `read` are those of them that were read ahead with the same configuration; `parsed` is what the strict reader
     made of those that just came, by inbox id. Not `stored`: rows that are to be stored when all is done, and tell then how
-    they ended."""
+    they ended. `parts`: of an order only what its documents need is loaded, because nobody looks at it afterwards."""
     ahead = read or {}
     documents = [
         ahead.get(row["id"]) or read_one(ws.hub, ws.directory, ws.at, row, again=again, parsed=parsed.get(row["id"]))
         for row in rows
     ]
-    _load(ws, documents)
+    _load(ws, documents, parts=parts)
     ended: list[Row] = []
     orders: dict[int, int] = {}
     for document in documents:
@@ -173,7 +175,7 @@ def read_one(
     return document
 
 
-def _load(ws: Workspace, read: Sequence[Read]) -> None:
+def _load(ws: Workspace, read: Sequence[Read], *, parts: bool) -> None:
     """All facts for the batch, with a few queries; locks in one order: orders, outbox, stock."""
     orders = [(document.row["source_id"], document.order) for document in read if document.order is not None]
     news = [item for document in read for item in document.news]
@@ -181,10 +183,15 @@ def _load(ws: Workspace, read: Sequence[Read]) -> None:
     ws.codes |= codes
     unknown = {item.reference for item in news} - codes.keys()
     ws.groups |= find_groups(ws.tx, unknown) if unknown else {}
-    told = {*codes.values(), *(order_id for group in ws.groups.values() for order_id in group.orders)}
-    find_orders(ws, ((account_id, order.external_id) for account_id, order in orders), also=told)
-    wanted = {(account_id, line.external_sku) for account_id, order in orders for line in order.lines}
+    shared = {order_id for group in ws.groups.values() for order_id in group.orders}
+    told = shared.union(codes.values())
+    needs = needs_of(orders, told, shared)
+    keys = [(account_id, order.external_id) for account_id, order in orders]
+    find_orders(ws, keys, also=told, part=needs.part_of if parts else None)
     skus = {line["sku"] for order_id in told for line in ws.dossiers[order_id].fulfilment_lines.values()}
+    if needs.over:
+        orders = [pair for pair, key in zip(orders, keys, strict=True) if key not in needs.over]
+    wanted = {(account_id, line.external_sku) for account_id, order in orders for line in order.lines}
     planned = {
         line["sku"]
         for account_id, order in orders

@@ -313,6 +313,8 @@ def _compare(
         if not rows:
             continue
         kept = before.rows[table]
+        if rows == kept:
+            continue
         for key, row in rows.items():
             old = kept.get(key)
             if old is None:
@@ -385,6 +387,8 @@ def _chain(dossier: Dossier, rows: list[tuple[Any, ...]], now: int) -> None:
 def _seal_orders(dossiers: Sequence[tuple[Dossier, Snapshot | None]], vault: Vault, now: int) -> None:
     # One after the other: with other work in between, sealing one takes three times as long.
     fresh = [dossier for dossier, before in dossiers if before is None or dossier.private != before.private]
+    if any(before is not None and not before.private and dossier.private for dossier, before in dossiers):
+        raise AssertionError("a private part that was not opened would be lost")
     privates = vault.seal_many(PRIVATE, [(dossier.order["id"], pack(dossier.private)) for dossier in fresh])
     for dossier, private in zip(fresh, privates, strict=True):
         dossier.order["private"] = private

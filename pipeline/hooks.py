@@ -28,12 +28,13 @@ from .lanes import absorb_jobs, pull_job
 from .posts import read_document
 from .sessions import channel_session, warehouse_session
 from .trouble import read_trouble
-from .watch import GATHER, take_callback, warehouse_of
+from .watch import GATHER, take_callbacks, warehouse_of
 
 _REMEMBERED = 7 * 86_400 * 1_000_000
 _LONGEST_ID = 200
 _HINT_GAP = 1_000_000  # µs
 _MOST_HINTS = 100
+_MOST_PIECES = 256  # of one message, in one commit
 
 LONGEST_WAIT = 60.0  # seconds for a commit
 
@@ -75,10 +76,10 @@ def take_call(hub: Hub, warehouse: str, query: Mapping[str, str], headers: Mappi
         pieces = [(_event_id(news, piece), piece) for piece, news in _pieces(callback, body)]
     except MappingError as error:
         # Signed by the warehouse and still no news: kept for a person, and the warehouse hears that it failed.
-        kept = take_callback(hub, target, f"unreadable-{_digest(body)}", body)
+        kept = take_callbacks(hub, target, [(f"unreadable-{_digest(body)}", body)])
         return Received((kept,), callback.reply(error))
-    stored = tuple(take_callback(hub, target, event_id, piece) for event_id, piece in pieces)
-    return Received(stored, callback.reply(None))
+    calls = (pieces[start : start + _MOST_PIECES] for start in range(0, len(pieces), _MOST_PIECES))
+    return Received(tuple([take_callbacks(hub, target, call) for call in calls]), callback.reply(None))
 
 
 def is_prepared(hub: Hub, way: str) -> bool:

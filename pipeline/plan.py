@@ -195,6 +195,11 @@ def _unshipped_status(current: OrderStatus, left: bool | None, paid: bool) -> Or
 
 def shipped_units(dossier: Dossier, line: Row) -> int:
     """Whole units of an order line that left: for a bundle the least complete component counts."""
+    if not line["components"]:
+        number, sku = line["line"], line["sku"]
+        return sum(
+            [row["quantity"] for key, row in dossier.package_lines.items() if key[1] == number and key[2] == sku]
+        )
     per_unit = _per_unit(line)
     shipped: Counter[str] = Counter()
     for key, row in dossier.package_lines.items():

@@ -134,13 +134,12 @@ def _match_lines(dossier: Dossier, fulfilment: Row, parcel: Parcel) -> list[tupl
             if row["quantity"] > row["shipped"]
         ]
     left = {(row["line"], row["sku"]): row["quantity"] - row["shipped"] for row in rows}
+    numbers = {key: str(place) for place, key in enumerate(left, 1)}  # as `line_ref` counts
     matched: list[tuple[int | None, str, int]] = []
     for packed in parcel.lines:
         units = packed.quantity
-        places = [
-            key for key in left if key[1] == packed.sku and packed.line_ref in {"", line_ref(key[0], key[1], rows)}
-        ]
-        places = places or [key for key in left if key[1] == packed.sku]
+        alike = [key for key in left if key[1] == packed.sku]
+        places = [key for key in alike if packed.line_ref in {"", numbers[key]}] or alike
         for key in places:
             take = min(units, left[key])
             if take:

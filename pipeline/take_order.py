@@ -22,6 +22,7 @@ from .corrections import apply_corrections
 from .directory import Account
 from .dossier import Dossier
 from .exceptional import APPROVE, clear_exceptions, raise_exception
+from .extracts import is_over
 from .gifts import gift_lines, own_lines
 from .plan import KNOWN_OUTSIDE, drop_plan, plan_order
 from .reading import newest_content
@@ -149,7 +150,7 @@ def _newer_version(ws: Workspace, dossier: Dossier, account: Account, order: Ord
     if order.status == "closed":
         cancel_order(ws, dossier, actor=f"account:{account.name}", why=order.source_status or "closed at the source")
         return
-    if dossier.order["status"] in {"closed", "completed"} or dossier.order["cancelled_at"] is not None:
+    if is_over(dossier.order):
         return
     outside = [row for row in dossier.live() if row["state"] in KNOWN_OUTSIDE]
     if order.status in _SHIPPED_ELSEWHERE and not dossier.packages:

@@ -89,22 +89,28 @@ def _report_absent(hub: Hub, rows: Sequence[Row]) -> None:
         write_workspace(ws)
 
 
-def take_callback(hub: Hub, target: Target, event_id: str, body: bytes) -> Future[bool]:
-    """Hand on one verified callback, which is answered after it is stored: False when it is the same as the last one of its id.
-    Callbacks that come together share one commit."""
-    arrival = Arrival(source_kind="warehouse", source_id=target.id, kind="shipment", external_id=event_id, body=body)
-    gather: Gather[Arrival, bool] | None = hub.memory.get("callbacks")
+def take_callbacks(hub: Hub, target: Target, pieces: Sequence[tuple[str, bytes]]) -> Future[bool]:
+    """Hand on verified callbacks (event id, body) of one call, which is answered after they are stored: False when each is the
+    same as the last one of its id. Calls that come together share one commit."""
+    arrivals = [
+        Arrival(source_kind="warehouse", source_id=target.id, kind="shipment", external_id=event_id, body=body)
+        for event_id, body in pieces
+    ]
+    gather: Gather[Sequence[Arrival], bool] | None = hub.memory.get("callbacks")
     if gather is None:
-        made = Gather(partial(_store_callbacks, hub), name="callbacks", limit=256, wait=GATHER)
+        made = Gather(partial(_store_callbacks, hub), name="callbacks", limit=64, wait=GATHER)
         gather = hub.memory.setdefault("callbacks", made)
-    return gather.submit(arrival)
+    return gather.submit(arrivals)
 
 
-def _store_callbacks(hub: Hub, arrivals: Sequence[Arrival]) -> list[bool | Exception]:
+def _store_callbacks(hub: Hub, calls: Sequence[Sequence[Arrival]]) -> list[bool | Exception]:
+    owners = [place for place, call in enumerate(calls) for _ in call]
     with hub.write() as tx:
+        arrivals = [arrival for call in calls for arrival in call]
         stored = put_arrivals(tx, hub.vault, hub.ids.take, arrivals, hub.now())
         hub.wake(absorb_jobs(stored.values()))
-    return [index in stored for index in range(len(arrivals))]
+    new = {owners[index] for index in stored}
+    return [place in new for place in range(len(calls))]
 
 
 def watch_stock(hub: Hub, *, pool: ThreadPoolExecutor, warehouse_id: int | None = None) -> int:

@@ -4,9 +4,11 @@ written in the transaction that stores the rows it moved over."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, func, select, update
+from sqlalchemy import BigInteger, ColumnElement, Connection, Update, and_, bindparam, case, func, select, update
 
+from .many import among, bind_values
 from .rows import Row, insert_missing, rows_of
 from .tables import accounts, cursors
 
@@ -100,9 +102,18 @@ def keep_cursor(tx: Connection, row: Row, *, now: int, lease: int) -> bool:
 def set_due(tx: Connection, account_ids: Sequence[int], now: int, *, gap: int = 0) -> None:
     """Let these accounts' polls run at once, but `gap` µs after they last ended at the earliest: a hundred hints in one second
     are one poll."""
-    soonest = case((func.coalesce(cursors.c.ran_at, 0) + gap > now, cursors.c.ran_at + gap), else_=now)
-    where = and_(cursors.c.account_id.in_(account_ids), cursors.c.stream == "poll", cursors.c.due_at > soonest)
-    tx.execute(update(cursors).where(where).values(due_at=soonest))
+    if account_ids:
+        tx.execute(_hasten(tx.dialect.name), bind_values(tx, account_ids) | {"now": now, "gap": gap})
+
+
+@cache
+def _hasten(dialect: str) -> Update:
+    """Built once: every delivery of a webhook asks for it."""
+    now, gap = bindparam("now", type_=BigInteger), bindparam("gap", type_=BigInteger)
+    ran = cursors.c.ran_at
+    soonest = case((func.coalesce(ran, 0) + gap > now, ran + gap), else_=now)
+    mine = (among(dialect, cursors.c.account_id), cursors.c.stream == "poll", cursors.c.due_at > soonest)
+    return update(cursors).where(*mine).values(due_at=soonest)
 
 
 def _at(row: Row) -> ColumnElement[bool]:

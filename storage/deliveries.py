@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import cache
+from typing import Any
 
-from sqlalchemy import Connection, delete, select, tuple_
+from sqlalchemy import Connection, Select, bindparam, delete, select
 
+from .asking import Question, ask
+from .many import among_pairs, bind_pairs
 from .rows import chunks, insert_missing
 from .tables import deliveries
 
@@ -26,11 +30,9 @@ def put_delivery(tx: Connection, source: str, delivery_id: str, *, expires_at: i
 
 def put_deliveries(tx: Connection, told: Sequence[Delivery], *, now: int, expires_at: int) -> list[bool]:
     """Remember several (source, delivery id) until then (µs); says of each whether it is the first of its kind."""
-    d = deliveries
     seen: set[Delivery] = set()
-    for chunk in chunks(sorted(set(told)), 400):
-        query = select(d.c.source, d.c.delivery_id).where(tuple_(d.c.source, d.c.delivery_id).in_(chunk))
-        seen |= {(row[0], row[1]) for row in tx.execute(query.where(d.c.expires_at > now))}
+    for question in about_deliveries(tx, told, now=now):
+        seen |= {(row[0], row[1]) for row in ask(tx, question)}
     new = []
     for each in told:
         new.append(each not in seen)
@@ -42,6 +44,19 @@ def put_deliveries(tx: Connection, told: Sequence[Delivery], *, now: int, expire
     ]
     insert_missing(tx, deliveries, rows)
     return new
+
+
+def about_deliveries(tx: Connection, told: Iterable[Delivery], *, now: int) -> list[Question]:
+    """What is asked of deliveries before they are remembered."""
+    query = _known(tx.dialect.name)
+    return [Question(query, bind_pairs(tx, chunk) | {"now": now}) for chunk in chunks(sorted(set(told)))]
+
+
+@cache
+def _known(dialect: str) -> Select[Any]:
+    d = deliveries.c
+    known = among_pairs(dialect, d.source, d.delivery_id)
+    return select(d.source, d.delivery_id).where(known, d.expires_at > bindparam("now"))
 
 
 def delete_expired_deliveries(tx: Connection, *, now: int) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, Select, select, update
 
-from .rows import Row, insert_missing, rows_of, update_rows
+from .asking import Question, ask_rows
+from .many import among, bind_values
+from .rows import Row, chunks, insert_missing, rows_of, update_rows
 from .tables import exceptions
 
 
@@ -27,10 +30,19 @@ def point_exceptions(tx: Connection, rows: Iterable[Row]) -> None:
 
 def load_open_subjects(tx: Connection, subjects: Iterable[str]) -> list[Row]:
     """Full rows of what is not resolved about these subjects."""
-    x, wanted = exceptions, sorted(subjects)
-    if not wanted:
-        return []
-    return rows_of(tx, select(x).where(x.c.subject.in_(wanted), x.c.state != "resolved"))
+    return [row for question in about_subjects(tx, subjects) for row in ask_rows(tx, question)]
+
+
+def about_subjects(tx: Connection, subjects: Iterable[str]) -> list[Question]:
+    """What `load_open_subjects` asks."""
+    query = _open_about(tx.dialect.name)
+    return [Question(query, bind_values(tx, chunk)) for chunk in chunks(sorted(set(subjects)))]
+
+
+@cache
+def _open_about(dialect: str) -> Select[Any]:
+    x = exceptions
+    return select(x).where(among(dialect, x.c.subject), x.c.state != "resolved")
 
 
 def list_curable_orders(tx: Connection, codes: Iterable[str], *, account_id: int | None, limit: int) -> list[int]:

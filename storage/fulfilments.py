@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import cache
+from typing import Any
 
-from sqlalchemy import Connection, Update, bindparam, func, select, update
+from sqlalchemy import Connection, Select, Update, bindparam, func, select, update
 
-from .asking import tell
+from .asking import Question, ask, tell
 from .many import among, bind_values
 from .rows import Row, chunks, rows_of, update_rows
 from .tables import fulfilments, merges, packages
@@ -15,21 +16,38 @@ from .tables import fulfilments, merges, packages
 
 def find_fulfilments(tx: Connection, codes: Iterable[str]) -> dict[str, int]:
     """Order ids by fulfilment code, for the codes we know."""
-    found: dict[str, int] = {}
-    for chunk in chunks(sorted(set(codes))):
-        query = select(fulfilments.c.code, fulfilments.c.order_id).where(fulfilments.c.code.in_(chunk))
-        found |= {row[0]: row[1] for row in tx.execute(query)}
-    return found
+    return {code: order_id for question in about_codes(tx, codes) for code, order_id in ask(tx, question)}
+
+
+def about_codes(tx: Connection, codes: Iterable[str]) -> list[Question]:
+    """What `find_fulfilments` asks."""
+    query = _of_codes(tx.dialect.name)
+    return [Question(query, bind_values(tx, chunk)) for chunk in chunks(sorted(set(codes)))]
+
+
+@cache
+def _of_codes(dialect: str) -> Select[Any]:
+    return select(fulfilments.c.code, fulfilments.c.order_id).where(among(dialect, fulfilments.c.code))
 
 
 def find_tracking_owners(tx: Connection, numbers: Iterable[str]) -> dict[str, set[int]]:
     """Which orders already have a package with these tracking numbers: order ids by number."""
     owners: dict[str, set[int]] = {}
-    for chunk in chunks(sorted(set(numbers))):
-        query = select(packages.c.tracking, packages.c.order_id).where(packages.c.tracking.in_(chunk))
-        for tracking, order_id in tx.execute(query):
+    for question in about_numbers(tx, numbers):
+        for tracking, order_id in ask(tx, question):
             owners.setdefault(tracking, set()).add(order_id)
     return owners
+
+
+def about_numbers(tx: Connection, numbers: Iterable[str]) -> list[Question]:
+    """What `find_tracking_owners` asks."""
+    query = _of_numbers(tx.dialect.name)
+    return [Question(query, bind_values(tx, chunk)) for chunk in chunks(sorted(set(numbers)))]
+
+
+@cache
+def _of_numbers(dialect: str) -> Select[Any]:
+    return select(packages.c.tracking, packages.c.order_id).where(among(dialect, packages.c.tracking))
 
 
 def mark_pushing(tx: Connection, ids: Sequence[int], *, now: int) -> None:

@@ -68,7 +68,7 @@ def each_pair(first: Column[Any], second: Column[Any]) -> TableValuedAlias:
     return given.table_valued(table_column("a", first.type), table_column("b", second.type)).render_derived()
 
 
-def bind_pairs(tx: Connection, pairs: Sequence[tuple[int, str | bytes]]) -> _Parameters:
+def bind_pairs(tx: Connection, pairs: Sequence[tuple[int | str, str | bytes]]) -> _Parameters:
     """The parameters of `among_pairs`."""
     if tx.dialect.name != "sqlite":
         return {"firsts": [pair[0] for pair in pairs], "seconds": [pair[1] for pair in pairs]}

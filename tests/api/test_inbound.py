@@ -55,7 +55,7 @@ def test_a_callback_is_stored_before_it_is_answered(house: House, monkeypatch: p
     def broken(*_: Any) -> bool:
         raise OSError
 
-    monkeypatch.setattr(hooks, "take_callback", broken)
+    monkeypatch.setattr(hooks, "take_callbacks", broken)
     failed = call_back(house, confirm_for("PA-2"), signed(confirm_for("PA-2")))
     assert (failed.status_code, b"success" in failed.content) == (500, False)
 

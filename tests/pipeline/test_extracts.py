@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from domain.errors import ConfigError
+from domain.numbers import IdMaker
+from pipeline import absorb as absorbing
 from pipeline import settle as settling
-from pipeline.dossier import Dossier, extract
+from pipeline.absorb import absorb_all
+from pipeline.bootstrap import Hub
+from pipeline.dossier import Dossier, Extract, extract
+from pipeline.extracts import Needs
 from pipeline.messages import build_confirmation, build_shipment
 from pipeline.sending import Outcome
 from pipeline.workspace import load_orders, open_workspace, write_workspace
 from storage import tables as t
+from storage.inbox import Arrival, put_arrivals
+from tests.clocks import FAR_MS
 
-from .build import Order, Shop, confirmed, trade
+from .build import NOW, Order, Shop, confirmed, furnish, lines_of, trade
 
 GOODS = (("A", 2), ("B", 1))
 # What tells two orders of the same content from one another, and what is sealed for one of them.
@@ -142,3 +155,135 @@ def test_what_a_claim_loads_says_what_the_whole_order_would_say(shop: Shop) -> N
         told = order_.again().dossier
         parcel = told.packages[job.row["package_id"]]
         assert build_confirmation(job.dossier, parcel, account) == build_confirmation(told, parcel, account) is not None
+
+
+Steps = list[tuple[str, int, str]]
+Rows = list[Any]
+TRADES = ("4212345678900234567", "4212345678900234568")
+# What a source's next document says; "shown" is what it shows after our own confirmation.
+SAYS = ("same", "shown", "finished", "closed", "refund", "moved", "fewer", "dearer", "remark", "older")
+NEWS: dict[str, dict[str, Any]] = {
+    "all": {"goods": GOODS},
+    "some": {"goods": (("A", 1),), "final": False},
+    "short": {"goods": (("A", 1),)},
+    "over": {"goods": (("A", 3), ("B", 1))},
+    "cancelled": {"goods": None, "status": "CANCELED"},
+    "rejected": {"goods": None, "status": "REJECT"},
+    "exception": {"goods": None, "status": "EXCEPTION"},
+    "accepted": {"goods": None, "status": "ACCEPT"},
+}
+_STEPS = st.one_of(
+    st.tuples(st.just("document"), st.integers(0, 1), st.sampled_from(SAYS)),
+    st.tuples(st.just("news"), st.integers(0, 1), st.sampled_from(sorted(NEWS))),
+    st.tuples(st.just("absorb"), st.just(0), st.just("")),
+    st.tuples(st.just("settle"), st.just(0), st.sampled_from(("done", "done", "unknown"))),
+)
+# Nearly every order goes this way, and what happens afterwards is most of the question.
+_USUAL = (
+    *(("document", 0, "same"), ("absorb", 0, ""), ("settle", 0, "done"), ("news", 0, "all"), ("absorb", 0, "")),
+    *(("settle", 0, "done"), ("document", 0, "shown"), ("absorb", 0, "")),
+)
+
+
+def said(tid: str, at: int, says: str) -> dict[str, Any]:
+    """A version of a trade, at that many minutes."""
+    goods = (("A", 1), ("B", 1)) if says == "fewer" else GOODS
+    told = trade(tid, 0 if says == "older" else at, goods=goods)
+    head = told["trade_fullinfo_get_response"]["trade"]
+    status = {"shown": "WAIT_BUYER_CONFIRM_GOODS", "finished": "TRADE_FINISHED", "closed": "TRADE_CLOSED"}.get(says)
+    if status is not None:
+        head |= {"status": status, "consign_time": "2026-11-21 21:00:00"}
+        for line in lines_of(told):
+            line |= {"status": status, "consign_time": "2026-11-21 21:00:00", "invoice_no": "SF1"}
+    if says == "refund":
+        lines_of(told)[0] |= {"refund_status": "WAIT_SELLER_AGREE", "refund_id": "77"}
+    if says == "moved":
+        head |= {"receiver_address": "示例路9号"}
+    if says == "dearer":
+        head |= {"post_fee": "1.00", "payment": "31.00"}
+    if says == "remark":
+        head |= {"buyer_message": "轻放"}
+    return told
+
+
+def tell(shop: Shop, tid: str, turn: int, kind: str) -> None:
+    """A warehouse's message about the newest part of an order comes, and waits to be absorbed."""
+    with suppress(Exception):
+        code = shop.order(tid, "tb").code
+        told = dict(NEWS[kind])
+        goods = told.pop("goods")
+        body = confirmed(code, *([(f"SF{turn}", goods)] if goods else []), **told)
+        source = shop.id_of("wh1", t.warehouses)
+        arrival = Arrival(source_kind="warehouse", source_id=source, kind="shipment", external_id=f"e{turn}", body=body)
+        with shop.hub.write() as tx:
+            put_arrivals(tx, shop.hub.vault, shop.hub.ids.take, [arrival], shop.hub.now())
+
+
+def live(hub: Hub, steps: Steps) -> Rows:
+    """The same from the same beginning; every row that it leaves, opened."""
+    random.seed(0)  # what spreads retries
+    hub.ids = IdMaker(1, lambda: int(NOW.timestamp() * 1000), until_ms=FAR_MS)
+    shop = furnish(hub)
+    for turn, (kind, which, what) in enumerate(steps, 1):
+        if kind == "document":
+            shop.put(said(TRADES[which], turn, what), account="tb")
+        elif kind == "news":
+            tell(shop, TRADES[which], turn, what)
+        elif kind == "absorb":
+            absorb_all(shop.hub)
+        else:
+            shop.push(what)  # type: ignore[arg-type]
+    absorb_all(shop.hub)
+    shop.check_books()
+    kept = [table for table in t.metadata.sorted_tables if table.name not in {"nodes", "accounts", "warehouses"}]
+    return [[(table.name, opened(shop, table, row)) for row in shop.rows(table)] for table in kept]
+
+
+def opened(shop: Shop, table: Any, row: dict[str, Any]) -> dict[str, Any]:
+    told = dict(row)
+    for name, value in row.items():
+        if isinstance(value, bytes):
+            with suppress(ConfigError):
+                told[name] = shop.hub.vault.open(f"{table.name}.{name}", row.get("id", ""), value)
+    return told
+
+
+def whole(monkeypatch: pytest.MonkeyPatch, hub: Hub, steps: Steps) -> Rows:
+    with monkeypatch.context() as patched:
+        patched.setattr(absorbing, "needs_of", lambda *_: Needs({}, frozenset(), frozenset()))
+        return live(hub, steps)
+
+
+@pytest.fixture
+def both(sqlite_hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Callable[[Steps], tuple[Rows, Rows]]:
+    """What steps leave when parts of orders are loaded, and when all of them is."""
+    return lambda steps: (live(sqlite_hub, steps), whole(monkeypatch, sqlite_hub, steps))
+
+
+@given(st.booleans(), st.lists(_STEPS, max_size=7))
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_documents_that_load_a_part_write_what_they_write_with_all(
+    both: Callable[[Steps], tuple[Rows, Rows]], usual: bool, steps: Steps
+) -> None:
+    in_part, in_all = both([*(_USUAL if usual else _USUAL[:3]), *steps])
+    assert in_part == in_all
+
+
+@pytest.mark.parametrize("says", ["shown", "closed", "refund"])
+def test_a_newer_version_of_an_order_that_is_over_leaves_the_same_on_each_database(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, says: str
+) -> None:
+    steps = [*_USUAL[:6], ("document", 0, says), ("absorb", 0, ""), ("news", 0, "all")]
+    assert live(shop.hub, steps) == whole(monkeypatch, shop.hub, steps)
+
+
+def test_what_was_not_opened_cannot_be_lost(small_shop: Shop) -> None:
+    order_ = small_shop.take(trade(), account="tb")
+    with small_shop.hub.write() as tx:
+        ws = open_workspace(small_shop.hub, tx, small_shop.hub.clock())
+        load_orders(ws, [order_.id], Extract(frozenset()))
+        dossier = ws.dossier(order_.id)
+        dossier.private["note"] = "x"
+        ws.keep(dossier)
+        with pytest.raises(AssertionError):
+            write_workspace(ws)

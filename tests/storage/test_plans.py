@@ -170,9 +170,9 @@ QUESTIONS: dict[str, tuple[Ask, set[str]]] = {
         lambda tx: fulfilments.any_news_due(tx, now=NOW),
         {"ix_fulfilments_news"},
     ),
-    "fulfilments by code": (lambda tx: fulfilments.find_fulfilments(tx, ["a", "b"]), {"uq_fulfilments_code"}),
+    "fulfilments by code": (plain(lambda tx: fulfilments.about_codes(tx, ["a", "b"])), {"uq_fulfilments_code"}),
     "owners of tracking numbers": (
-        lambda tx: fulfilments.find_tracking_owners(tx, ["a", "b"]),
+        plain(lambda tx: fulfilments.about_numbers(tx, ["a", "b"])),
         {"ix_packages_tracking"},
     ),
     "what waits or travels with others": (plain(lambda tx: [merges.about_marked(tx, [1, 2])]), set()),
@@ -180,7 +180,7 @@ QUESTIONS: dict[str, tuple[Ask, set[str]]] = {
     "who travels together": (lambda tx: merges.load_members(tx, [1, 2]), {"ix_fulfilments_merge"}),
     "orders with goods in one parcel": (lambda tx: merges.list_mates(tx, 1), {"ix_fulfilments_merge"}),
     "what is open about a subject": (
-        lambda tx: exceptions.load_open_subjects(tx, ["a", "b"]),
+        plain(lambda tx: exceptions.about_subjects(tx, ["a", "b"])),
         {"uq_exceptions_open"},
     ),
     "resolving a subject": (
