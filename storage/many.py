@@ -13,6 +13,7 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
+    Integer,
     LargeBinary,
     TableValuedAlias,
     any_,
@@ -49,14 +50,16 @@ def each_value(column: Column[Any]) -> TableValuedAlias:
 
 @lru_cache(maxsize=256)
 def among_pairs(dialect: str, first: Column[Any], second: Column[Any]) -> ColumnElement[bool]:
-    """(`first`, `second`) is one of `pairs` (see `bind_pairs`); `second` may be binary."""
+    """(`first`, `second`) is one of `pairs` (see `bind_pairs`); `first` is an integer or a text, `second` may be binary."""
     pair = tuple_(first, second)
     if dialect == "sqlite":
         # Two levels of lists: read once, where pairs would be read one by one and twice each.
         outer = func.json_each(bindparam("pairs")).table_valued("key", "value", joins_implicitly=True)
         inner = func.json_each(outer.c.value).table_valued("value", joins_implicitly=True)
         told = func.unhex(inner.c.value) if isinstance(second.type, LargeBinary) else inner.c.value
-        return pair.in_(select(cast(outer.c.key, BigInteger), told))
+        # The names of a JSON object are texts.
+        key = cast(outer.c.key, BigInteger) if isinstance(first.type, Integer) else outer.c.key
+        return pair.in_(select(key, told))
     given = each_pair(first, second)
     return pair.in_(select(given.c.a, given.c.b))
 

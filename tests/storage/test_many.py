@@ -42,3 +42,17 @@ def test_hashes_and_large_numbers_are_found(store: Store) -> None:
         orders = t.orders.c
         hashed = select(orders.id).where(among_pairs(dialect, orders.account_id, orders.buyer_hash))
         assert tx.execute(hashed, bind_pairs(tx, keys)).all() == []
+
+
+def test_pairs_of_texts_are_found_whatever_they_look_like(store: Store) -> None:
+    """A source that is a number in quotes is not that number."""
+    told = [(name, other) for name in ODD for other in ODD[:3]]
+    columns = t.deliveries.c
+    with store.write() as tx:
+        rows = [{"source": one, "delivery_id": other, "expires_at": NOW} for one, other in told]
+        tx.execute(t.deliveries.insert(), rows)
+        query = select(columns.source, columns.delivery_id).where(
+            among_pairs(tx.dialect.name, columns.source, columns.delivery_id)
+        )
+        found = {tuple(row) for row in tx.execute(query, bind_pairs(tx, [*told, ("12", "none"), ("none", "12")]))}
+    assert found == set(told)
