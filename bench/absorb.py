@@ -25,7 +25,7 @@ from pipeline.bootstrap import Hub, close_hub, open_hub
 from pipeline.directory import read_directory
 from pipeline.settings import Settings
 from scheduler import spare_the_collector
-from storage.inbox import Arrival, put_arrivals
+from storage.inbox import Arrival, put_arrivals, seal_arrivals
 
 from . import goods
 from .postgres import own_database
@@ -153,7 +153,7 @@ def fill_inbox(hub: Hub, orders: int, seed: int, *, first: int = 0) -> None:
 
 def _store(hub: Hub, arrivals: Sequence[Arrival]) -> None:
     with hub.write() as tx:
-        put_arrivals(tx, hub.vault, hub.ids.take, arrivals, hub.now())
+        put_arrivals(tx, seal_arrivals(hub.vault, hub.ids.take, arrivals), hub.now())
 
 
 def absorb_all_of(hub: Hub, orders: int) -> None:

@@ -22,7 +22,7 @@ from pipeline.apply import apply_values
 from pipeline.bootstrap import Hub, close_hub, open_hub
 from pipeline.settings import Settings
 from storage import tables as t
-from storage.inbox import Arrival, put_arrivals
+from storage.inbox import Arrival, put_arrivals, seal_arrivals
 
 _AT_ONCE = 100
 _WAREHOUSE = {
@@ -114,7 +114,7 @@ def _order(hub: Hub, account_id: int, sku: str, claims: int) -> list[int]:
         for n in range(claims)
     ]
     with hub.write() as tx:
-        return list(put_arrivals(tx, hub.vault, hub.ids.take, arrivals, hub.now()).values())
+        return list(put_arrivals(tx, seal_arrivals(hub.vault, hub.ids.take, arrivals), hub.now()).values())
 
 
 def _document(ident: str, sku: str) -> dict[str, Any]:

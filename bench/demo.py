@@ -44,7 +44,8 @@ _APART_SHARED = (("pull", "dispatch", "news", "stock"), ("absorb",))
 
 
 def demo_settings(folder: Path, database: str) -> Settings:
-    """Fast polls and retries: the other side is on this machine and its storms last seconds, not hours."""
+    """Fast polls and retries: the other side is on this machine and its storms last seconds, not hours. Large batches: nobody
+    posts beside them who would wait for a turn at writing."""
     return Settings(
         data_folder=folder,
         database_url=database,
@@ -55,6 +56,7 @@ def demo_settings(folder: Path, database: str) -> Settings:
         stock_seconds=5,
         news_seconds=8,
         console_open=True,
+        batch=500,
     )
 
 

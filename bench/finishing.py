@@ -11,7 +11,7 @@ from pipeline.bootstrap import Hub
 from pipeline.dispatch import claim
 from pipeline.sending import Job, Outcome
 from pipeline.settle import settle
-from storage.inbox import Arrival, put_arrivals
+from storage.inbox import Arrival, put_arrivals, seal_arrivals
 from storage.rows import Row
 
 _TURNS = 100_000
@@ -63,7 +63,7 @@ def _tell(hub: Hub, jobs: Sequence[Job]) -> None:
         target = job.row["target_id"]
         told.append(Arrival(source_kind="warehouse", source_id=target, kind="shipment", external_id=key, body=body))
     with hub.write() as tx:
-        put_arrivals(tx, hub.vault, hub.ids.take, told, hub.now())
+        put_arrivals(tx, seal_arrivals(hub.vault, hub.ids.take, told), hub.now())
 
 
 def _confirm(job: Job, at: str) -> str:

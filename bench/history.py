@@ -30,7 +30,7 @@ from pipeline.bootstrap import Hub, close_hub, keep_alive, open_hub
 from pipeline.directory import read_directory
 from pipeline.settings import Settings
 from storage.archives import save_mark
-from storage.inbox import Arrival, put_arrivals
+from storage.inbox import Arrival, put_arrivals, seal_arrivals
 from storage.times import span
 
 from . import goods
@@ -97,7 +97,11 @@ class Past:
             )
         for start in range(0, count, 1_000):
             with self.hub.write() as tx:
-                put_arrivals(tx, self.hub.vault, self.hub.ids.take, arrivals[start : start + 1_000], self.hub.now())
+                put_arrivals(
+                    tx,
+                    seal_arrivals(self.hub.vault, self.hub.ids.take, arrivals[start : start + 1_000]),
+                    self.hub.now(),
+                )
         self.taken += count
         self.orders += count
 

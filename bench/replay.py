@@ -25,7 +25,7 @@ from pipeline.replay import replay_document
 from pipeline.settings import Settings
 from sandbox.places import CHINA
 from storage.directory import load_accounts
-from storage.inbox import Arrival, put_arrivals
+from storage.inbox import Arrival, put_arrivals, seal_arrivals
 from storage.replays import list_decisions
 
 BEGAN = datetime(2026, 11, 11, 0, 0, tzinfo=UTC)
@@ -108,7 +108,7 @@ def fill(hub: Hub, orders: int, seed: int) -> None:
     for start in range(0, orders, _CHUNK):
         arrivals = [_arrival(rng, accounts, n) for n in range(start, min(start + _CHUNK, orders))]
         with hub.write() as tx:
-            put_arrivals(tx, hub.vault, hub.ids.take, arrivals, hub.now())
+            put_arrivals(tx, seal_arrivals(hub.vault, hub.ids.take, arrivals), hub.now())
         absorb_all(hub)
 
 

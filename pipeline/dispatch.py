@@ -33,7 +33,7 @@ from .trouble import read_trouble
 _SLOW = timedelta(seconds=1)
 _GATHER = 0.04  # seconds
 _AHEAD = 8  # calls claimed per sender, so that a turn's commit serves many
-_TOGETHER = 4  # at most so many times as many jobs, as far as they go out together
+_TOGETHER = 12  # at most so many times as many jobs, as far as they go out together
 
 # While the database is away a stopping process tries to settle again, so many times, so many seconds apart.
 _LANDINGS = 20

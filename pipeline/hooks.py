@@ -19,7 +19,7 @@ from outbound._warehouse import Callback
 from storage.cursors import set_due
 from storage.deliveries import put_deliveries
 from storage.hints import put_hints
-from storage.inbox import Arrival, put_arrivals
+from storage.inbox import Arrival, put_arrivals, seal_arrivals
 
 from .bootstrap import Hub
 from .directory import Account, Target, is_recent, read_directory, recent_directory
@@ -203,7 +203,7 @@ def _store_orders(hub: Hub, tx: Connection, told: Sequence[_Delivery], now: int)
         if each.order is not None
     ]
     if arrivals:
-        hub.wake(absorb_jobs(put_arrivals(tx, hub.vault, hub.ids.take, arrivals, now).values()))
+        hub.wake(absorb_jobs(put_arrivals(tx, seal_arrivals(hub.vault, hub.ids.take, arrivals), now).values()))
 
 
 def _digest(body: bytes) -> str:

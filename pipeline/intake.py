@@ -25,7 +25,7 @@ from typing import Any
 
 from domain.errors import HubError, MappingError, RefusedError, RetryableError
 from storage.idempotency import Place, delete_reply, load_replies
-from storage.inbox import Arrival, claim_new, find_latest, load_documents, make_new, open_body, put_new
+from storage.inbox import Arrival, claim_new, find_latest, load_documents, make_new, open_body, put_new, seal_arrivals
 from storage.rows import Row
 from storage.times import micros
 
@@ -298,7 +298,7 @@ def _take(
     arrivals = _arrivals(documents)
     # Where one document comes twice, the second is compared with the first, which must be stored for that.
     apart = len({arrival.key for arrival in arrivals}) == len(arrivals)
-    rows = (make_new if apart else put_new)(ws.tx, ws.hub.vault, ws.hub.ids.take, arrivals, ws.now)
+    rows = (make_new if apart else put_new)(ws.tx, seal_arrivals(ws.hub.vault, ws.hub.ids.take, arrivals), ws.now)
     orders: dict[int, int] = {}
     claimed: set[int] = set()
     if not unread:

@@ -23,7 +23,7 @@ from storage.cursors import any_due, claim_cursors, keep_cursor, save_cursor
 from storage.directory import set_account_state
 from storage.exceptions import put_exceptions, resolve_code
 from storage.hints import delete_hints, list_due_hints, postpone_hints
-from storage.inbox import Arrival, put_arrivals
+from storage.inbox import Arrival, put_arrivals, seal_arrivals
 from storage.rows import Row
 from storage.times import micros, moment, span
 from wire.permit import permitted
@@ -157,8 +157,9 @@ def store_documents(hub: Hub, account_id: int, documents: Sequence[Document], cu
         )
         for document in documents
     ]
+    sealed = seal_arrivals(hub.vault, hub.ids.take, arrivals)
     with hub.write() as tx:
-        stored = put_arrivals(tx, hub.vault, hub.ids.take, arrivals, hub.now())
+        stored = put_arrivals(tx, sealed, hub.now())
         hub.wake(absorb_jobs(stored.values()))
         if cursor is not None and not save_cursor(tx, cursor):
             raise _LostError

@@ -12,7 +12,7 @@ from domain.merging import Group
 from domain.states import FULFILMENT, may_move
 from storage.directory import set_account_state, set_warehouse_state
 from storage.exceptions import put_exceptions
-from storage.inbox import Arrival, put_arrivals
+from storage.inbox import Arrival, put_arrivals, seal_arrivals
 from storage.merges import save_merge
 from storage.outbox import reply_place
 from storage.rows import Row
@@ -92,6 +92,7 @@ def _went_well(outcome: Outcome) -> bool:
 
 def _settle_together(hub: Hub, outcomes: Sequence[Outcome], part: Extract | None) -> None:
     """One transaction. `part`: all of them went well or wait for another, and this is all they need of their orders."""
+    shown = seal_arrivals(hub.vault, hub.ids.take, [*_shown(outcomes)])
     with hub.write() as tx:
         ws = open_workspace(hub, tx, hub.clock())
         load_orders(ws, {order for outcome in outcomes for order in orders_of(outcome.row)}, part)
@@ -120,7 +121,7 @@ def _settle_together(hub: Hub, outcomes: Sequence[Outcome], part: Extract | None
             if isinstance(outcome.error, ConfigError):
                 _stop_target(ws, row, outcome.error)
         write_workspace(ws)
-        stored = put_arrivals(tx, hub.vault, hub.ids.take, [*_shown(outcomes)], ws.now)
+        stored = put_arrivals(tx, shown, ws.now)
         hub.wake(absorb_jobs(stored.values()))
 
 

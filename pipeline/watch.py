@@ -10,7 +10,7 @@ from functools import partial
 from domain.errors import HubError, RefusedError
 from outbound._warehouse import StockLevel
 from storage.fulfilments import any_news_due, claim_news_due
-from storage.inbox import Arrival, put_arrivals
+from storage.inbox import Arrival, put_arrivals, seal_arrivals
 from storage.rows import Row
 from storage.stock import any_stock_due, claim_stock_due, list_stock_skus, lock_warehouse_stock, save_stock_levels
 from storage.times import micros
@@ -57,8 +57,9 @@ def watch_news(hub: Hub, *, pool: ThreadPoolExecutor, warehouse_id: int | None =
         _report_absent(hub, absent)
     if not arrivals:
         return 0
+    sealed = seal_arrivals(hub.vault, hub.ids.take, arrivals)
     with hub.write() as tx:
-        stored = put_arrivals(tx, hub.vault, hub.ids.take, arrivals, hub.now())
+        stored = put_arrivals(tx, sealed, hub.now())
         hub.wake(absorb_jobs(stored.values()))
         return len(stored)
 
@@ -105,9 +106,9 @@ def take_callbacks(hub: Hub, target: Target, pieces: Sequence[tuple[str, bytes]]
 
 def _store_callbacks(hub: Hub, calls: Sequence[Sequence[Arrival]]) -> list[bool | Exception]:
     owners = [place for place, call in enumerate(calls) for _ in call]
+    sealed = seal_arrivals(hub.vault, hub.ids.take, [arrival for call in calls for arrival in call])
     with hub.write() as tx:
-        arrivals = [arrival for call in calls for arrival in call]
-        stored = put_arrivals(tx, hub.vault, hub.ids.take, arrivals, hub.now())
+        stored = put_arrivals(tx, sealed, hub.now())
         hub.wake(absorb_jobs(stored.values()))
     new = {owners[index] for index in stored}
     return [place in new for place in range(len(calls))]

@@ -59,60 +59,73 @@ class Arrival:
         return (self.source_kind, self.source_id, self.kind, self.external_id)
 
 
-def put_arrivals(
-    tx: Connection, vault: Vault, new_ids: Callable[[int], list[int]], arrivals: Sequence[Arrival], now: int
-) -> dict[int, int]:
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """An arrival ready to be stored: the id it will have, the hash of what it tells, its body sealed for that id."""
+
+    id: int
+    arrival: Arrival
+    digest: bytes
+    body: bytes
+
+
+def seal_arrivals(vault: Vault, new_ids: Callable[[int], list[int]], arrivals: Sequence[Arrival]) -> list[Sealed]:
+    """All that storing documents needs besides the database: done before the transaction, while others write."""
+    ids = new_ids(len(arrivals)) if arrivals else []
+    bodies = vault.seal_many(_PLACE, zip(ids, (arrival.body for arrival in arrivals), strict=True))
+    return [
+        Sealed(row_id, arrival, body_hash(arrival.says or arrival.body), body)
+        for row_id, arrival, body in zip(ids, arrivals, bodies, strict=True)
+    ]
+
+
+def put_arrivals(tx: Connection, sealed: Sequence[Sealed], now: int) -> dict[int, int]:
     """Store what is new, in the given order. Returns the inbox id of each arrival (by its index) that was stored."""
-    return {index: row["id"] for index, row in put_new(tx, vault, new_ids, arrivals, now).items()}
+    return {index: row["id"] for index, row in put_new(tx, sealed, now).items()}
 
 
-def put_new(
-    tx: Connection, vault: Vault, new_ids: Callable[[int], list[int]], arrivals: Sequence[Arrival], now: int
-) -> dict[int, Row]:
+def put_new(tx: Connection, sealed: Sequence[Sealed], now: int) -> dict[int, Row]:
     """The same, with whole rows as they were stored."""
     stored: dict[int, Row] = {}
-    left = list(enumerate(arrivals))
-    for _ in range(len(arrivals) + _TRIES):
+    left = list(enumerate(sealed))
+    for _ in range(len(sealed) + _TRIES):
         if not left:
             return stored
-        latest = _latest(tx, {arrival.key for _, arrival in left})
+        latest = _latest(tx, {each.arrival.key for _, each in left})
         rows: list[Row] = []
         owners: dict[int, tuple[int, Row]] = {}
-        later: list[tuple[int, Arrival]] = []
-        for index, arrival in left:
-            digest = body_hash(arrival.says or arrival.body)
-            seq, last = latest.get(arrival.key, (0, b""))
-            if digest == last:
+        later: list[tuple[int, Sealed]] = []
+        for index, each in left:
+            key = each.arrival.key
+            seq, last = latest.get(key, (0, b""))
+            if each.digest == last:
                 continue
+            latest[key] = (-1, each.digest)
             if seq < 0:
-                later.append((index, arrival))
-                latest[arrival.key] = (-1, digest)
+                later.append((index, each))
                 continue
-            row_id = new_ids(1)[0]
-            rows.append(_row(vault, row_id, arrival, seq + 1, digest, now))
-            owners[row_id] = (index, rows[-1])
-            latest[arrival.key] = (-1, digest)
+            rows.append(_row(each, seq + 1, now))
+            owners[each.id] = (index, rows[-1])
         # In one order everywhere: two readers of the same documents wait for each other, and never in a circle.
         inserted = insert_missing(tx, inbox, sorted(rows, key=_key))
         won = owners.keys() if inserted == len(rows) else _present(tx, list(owners))
         stored.update(owners[row_id] for row_id in won)
         lost = [index for row_id, (index, _) in owners.items() if row_id not in won]
-        left = sorted([*later, *((index, arrivals[index]) for index in lost)], key=lambda pair: pair[0])
+        left = sorted([*later, *((index, sealed[index]) for index in lost)], key=lambda pair: pair[0])
     if left:
         raise RetryableError("inbox_busy", "other writers keep storing newer versions of the same documents")
     return stored
 
 
-def make_new(
-    tx: Connection, vault: Vault, new_ids: Callable[[int], list[int]], arrivals: Sequence[Arrival], now: int
-) -> dict[int, Row]:
+def make_new(tx: Connection, sealed: Sequence[Sealed], now: int) -> dict[int, Row]:
     """The rows of `put_new` for documents that all differ, not stored yet: for a transaction that knows before its end how each
     of them ends, and writes it once (`put_made`)."""
-    latest, made = _latest(tx, {arrival.key for arrival in arrivals}), {}
-    for index, arrival in enumerate(arrivals):
-        digest, (seq, last) = body_hash(arrival.body), latest.get(arrival.key, (0, b""))
-        if digest != last:
-            made[index] = _row(vault, new_ids(1)[0], arrival, seq + 1, digest, now)
+    latest = _latest(tx, {each.arrival.key for each in sealed})
+    made = {}
+    for index, each in enumerate(sealed):
+        seq, last = latest.get(each.arrival.key, (0, b""))
+        if each.digest != last:
+            made[index] = _row(each, seq + 1, now)
     return made
 
 
@@ -239,17 +252,18 @@ def _key(row: Mapping[str, Any]) -> tuple[str, int, str, str]:
     return (row["source_kind"], row["source_id"], row["kind"], row["external_id"])
 
 
-def _row(vault: Vault, row_id: int, arrival: Arrival, seq: int, digest: bytes, now: int) -> Row:
+def _row(sealed: Sealed, seq: int, now: int) -> Row:
+    arrival = sealed.arrival
     return {
-        "id": row_id,
+        "id": sealed.id,
         "source_kind": arrival.source_kind,
         "source_id": arrival.source_id,
         "kind": arrival.kind,
         "external_id": arrival.external_id,
         "seq": seq,
         "version": arrival.version,
-        "body_hash": digest,
-        "body": vault.seal(_PLACE, row_id, arrival.body),
+        "body_hash": sealed.digest,
+        "body": sealed.body,
         "size": len(arrival.body),
         "received_at": now,
         "state": "new",

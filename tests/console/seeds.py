@@ -13,7 +13,7 @@ from pipeline.absorb import absorb_all
 from pipeline.apply import apply_values
 from pipeline.bootstrap import Hub, open_hub
 from pipeline.settings import Settings
-from storage.inbox import Arrival, put_arrivals
+from storage.inbox import Arrival, put_arrivals, seal_arrivals
 
 KEYS = {"admin": "hub_admin_key_000000000000000", "clerk": "hub_clerk_key_000000000000000"}
 KEYS |= {"read": "hub_read_key_0000000000000000", "partner": "hub_partner_key_0000000000000"}
@@ -129,7 +129,7 @@ def post(hub: Hub, documents: Sequence[Mapping[str, Any]], account: str = "acme-
             )
             for document in documents
         ]
-        put_arrivals(tx, hub.vault, hub.ids.take, arrivals, hub.now())
+        put_arrivals(tx, seal_arrivals(hub.vault, hub.ids.take, arrivals), hub.now())
     absorb_all(hub)
 
 

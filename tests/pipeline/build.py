@@ -28,7 +28,7 @@ from pipeline.settings import Settings
 from pipeline.settle import settle
 from storage import tables as t
 from storage.events import broken_link
-from storage.inbox import Arrival, put_arrivals
+from storage.inbox import Arrival, put_arrivals, seal_arrivals
 from storage.rows import Row, rows_of
 from tests.clocks import FAR_MS
 
@@ -66,7 +66,9 @@ class Shop:
         """Store order documents, unread. Ids of those that were new."""
         arrivals = [arrival(self.id_of(account), document) for document in documents]
         with self.hub.write() as tx:
-            return list(put_arrivals(tx, self.hub.vault, self.hub.ids.take, arrivals, self.hub.now()).values())
+            return list(
+                put_arrivals(tx, seal_arrivals(self.hub.vault, self.hub.ids.take, arrivals), self.hub.now()).values()
+            )
 
     def take(self, *documents: Mapping[str, Any] | bytes, account: str = "acme") -> Order:
         """Store and absorb; the order of the last document."""
@@ -84,7 +86,7 @@ class Shop:
             body=body,
         )
         with self.hub.write() as tx:
-            put_arrivals(tx, self.hub.vault, self.hub.ids.take, [told], self.hub.now())
+            put_arrivals(tx, seal_arrivals(self.hub.vault, self.hub.ids.take, [told]), self.hub.now())
         absorb_all(self.hub)
 
     # --- what goes out -------------------------------------------------------------------------------------------------

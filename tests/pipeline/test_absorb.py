@@ -208,10 +208,10 @@ def test_absorbing_with_nothing_waiting_does_nothing(shop: Shop) -> None:
 def test_special_characters_end_the_same_on_both_databases(shop: Shop) -> None:
     body = json.dumps(order(buyer_message="a\u0000b\ud800c")).encode()
     with shop.hub.write() as tx:
-        from storage.inbox import Arrival, put_arrivals
+        from storage.inbox import Arrival, put_arrivals, seal_arrivals
 
         told = Arrival(source_kind="account", source_id=shop.id_of("acme"), kind="order", external_id="PO-1", body=body)
-        put_arrivals(tx, shop.hub.vault, shop.hub.ids.take, [told], shop.hub.now())
+        put_arrivals(tx, seal_arrivals(shop.hub.vault, shop.hub.ids.take, [told]), shop.hub.now())
     absorb_all(shop.hub)
     order_ = shop.order("PO-1")
     assert "\x00" not in order_.dossier.private["buyer_message"]

@@ -23,7 +23,7 @@ from pipeline.messages import build_confirmation, build_shipment
 from pipeline.sending import Outcome
 from pipeline.workspace import load_orders, open_workspace, write_workspace
 from storage import tables as t
-from storage.inbox import Arrival, put_arrivals
+from storage.inbox import Arrival, put_arrivals, seal_arrivals
 from tests.clocks import FAR_MS
 
 from .build import NOW, Order, Shop, confirmed, furnish, lines_of, trade
@@ -216,7 +216,7 @@ def tell(shop: Shop, tid: str, turn: int, kind: str) -> None:
         source = shop.id_of("wh1", t.warehouses)
         arrival = Arrival(source_kind="warehouse", source_id=source, kind="shipment", external_id=f"e{turn}", body=body)
         with shop.hub.write() as tx:
-            put_arrivals(tx, shop.hub.vault, shop.hub.ids.take, [arrival], shop.hub.now())
+            put_arrivals(tx, seal_arrivals(shop.hub.vault, shop.hub.ids.take, [arrival]), shop.hub.now())
 
 
 def live(hub: Hub, steps: Steps) -> Rows:

@@ -105,7 +105,7 @@ def test_one_number_for_two_orders_in_the_same_batch_is_refused_too(shop: Shop) 
     first, second = shop.take(order("PO-1")), shop.take(order("PO-2"))
     shop.push("done")
     from pipeline.absorb import absorb_all
-    from storage.inbox import Arrival, put_arrivals
+    from storage.inbox import Arrival, put_arrivals, seal_arrivals
 
     with shop.hub.write() as tx:
         told = [
@@ -118,7 +118,7 @@ def test_one_number_for_two_orders_in_the_same_batch_is_refused_too(shop: Shop) 
             )
             for order_ in (first, second)
         ]
-        put_arrivals(tx, shop.hub.vault, shop.hub.ids.take, told, shop.hub.now())
+        put_arrivals(tx, seal_arrivals(shop.hub.vault, shop.hub.ids.take, told), shop.hub.now())
     absorb_all(shop.hub)
     assert sorted([first.again().codes, second.again().codes]) == [[], ["tracking_duplicate"]]
 

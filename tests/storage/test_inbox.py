@@ -20,6 +20,7 @@ from storage.inbox import (
     load_documents,
     open_body,
     put_arrivals,
+    seal_arrivals,
     settle_documents,
     versions_of,
 )
@@ -34,7 +35,7 @@ def told(body: bytes, ident: str = "1", *, source: int = 1, kind: str = "order",
 
 def put(store: Store, *arrivals: Arrival, now: int = NOW) -> dict[int, int]:
     with store.write() as tx:
-        return put_arrivals(tx, store.vault, store.ids, arrivals, now)
+        return put_arrivals(tx, seal_arrivals(store.vault, store.ids, arrivals), now)
 
 
 def bodies(store: Store, ident: str = "1") -> list[bytes]:
@@ -105,7 +106,7 @@ def test_two_identical_deliveries_at_the_same_instant_make_one_row(store: Store)
             with store.engine.connect() as tx:
                 gate.wait()
                 with tx.begin():
-                    return len(put_arrivals(tx, store.vault, store.ids, [told(b"same", str(n))], NOW))
+                    return len(put_arrivals(tx, seal_arrivals(store.vault, store.ids, [told(b"same", str(n))]), NOW))
 
         with ThreadPoolExecutor(2) as pool:
             assert sorted(pool.map(deliver, range(2))) == [0, 1]
@@ -116,7 +117,7 @@ def test_an_identical_delivery_waits_for_one_that_is_not_committed_yet(pg_store:
     """Both transactions have looked and seen nothing before either writes: the index decides."""
     with pg_store.engine.connect() as first, ThreadPoolExecutor(1) as pool:
         begun = first.begin()
-        assert len(put_arrivals(first, pg_store.vault, pg_store.ids, [told(b"same")], NOW)) == 1
+        assert len(put_arrivals(first, seal_arrivals(pg_store.vault, pg_store.ids, [told(b"same")]), NOW)) == 1
         second = pool.submit(put, pg_store, told(b"same"))
         with pytest.raises(TimeoutError):
             second.result(timeout=0.2)
