@@ -299,7 +299,7 @@ def bench(
     ),
     workers: str = typer.Option("1,2,4", help="scale: how many workers, by comma"),
     chaos: bool = typer.Option(False, "--chaos", help="scale: workers are killed and frozen meanwhile"),
-    processes: int = typer.Option(1, min=1, help="api: how many processes serve"),
+    processes: int = typer.Option(2, min=1, help="api: how many processes serve"),
     folder: str = typer.Option("", help="peers: where Tryton and Vendure are installed, .live by default"),
     as_json: Json = False,
 ) -> None:
