@@ -77,7 +77,7 @@ def buyer_hash(vault: Vault, order: Order) -> bytes | None:
 
 
 def known_buyer(ws: Workspace, order: Order) -> bytes | None:
-    """The same, worked out once for each buyer of a batch."""
+    """`buyer_hash`, worked out once for each buyer of a batch: it depends on nothing else of an order."""
     known = ws.buyer_hashes.get(order.buyer_id)
     if known is None and (known := buyer_hash(ws.hub.vault, order)) is not None:
         ws.buyer_hashes[order.buyer_id] = known

@@ -14,16 +14,7 @@ from wire import records
 from wire.records import split_records
 from wire.strict_json import parse_value
 
-LEAVES = (
-    st.none()
-    | st.booleans()
-    | st.integers(-(10**19) + 1, 10**19 - 1)
-    | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=12)
-)
-VALUES = st.recursive(
-    LEAVES,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text('ab"\\{[中', max_size=4), inner, max_size=4),
-)
+from .json_values import VALUES
 
 
 @settings(max_examples=100, deadline=None)

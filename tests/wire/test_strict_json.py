@@ -15,6 +15,8 @@ from wire import strict_json
 from wire.records import split_records
 from wire.strict_json import JsonLimits, dump, parse, parse_value
 
+from .json_values import VALUES
+
 
 def code_of(data: bytes, **kw: Any) -> str:
     with pytest.raises(MappingError) as caught:
@@ -97,18 +99,6 @@ def test_brackets_in_strings_do_not_count_as_depth() -> None:
     assert code_of(b"[1234]", limits=JsonLimits(int_digits=3)) == "number"
     wide = b"[" + b",".join([b"[]"] * 5000) + b"]"
     assert len(parse_value(wide)) == 5000
-
-
-LEAVES = (
-    st.none()
-    | st.booleans()
-    | st.integers(-(10**19) + 1, 10**19 - 1)
-    | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=12)
-)
-VALUES = st.recursive(
-    LEAVES,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text('ab"\\{[中', max_size=4), inner, max_size=4),
-)
 
 
 @settings(max_examples=150, deadline=None)
