@@ -157,12 +157,13 @@ def order_number(id_: int, prefix: str, style: Style = "grouped") -> str:
     payload = _scatter(id_)
     if style == "digits":
         return f"{prefix_digits}{payload:019}{(digit_addend + payload) % _DIGIT_PRIME:02}"
-    p, check = _PAIRS, (addend + payload) % _PRIME
-    body = (
-        f"{_ALPHABET[payload >> 60]}{p[payload >> 50 & 1023]}{p[payload >> 40 & 1023]}{p[payload >> 30 & 1023]}"
-        f"{p[payload >> 20 & 1023]}{p[payload >> 10 & 1023]}{p[payload & 1023]}{p[check]}"
+    one, two, check = _ALPHABET, _PAIRS, (addend + payload) % _PRIME
+    grouped = (
+        f"{prefix}-{one[payload >> 60]}{two[payload >> 50 & 1023]}{two[payload >> 40 & 1023]}"
+        f"-{two[payload >> 30 & 1023]}{two[payload >> 20 & 1023]}{one[payload >> 15 & 31]}"
+        f"-{one[payload >> 10 & 31]}{two[payload & 1023]}{two[check]}"
     )
-    return f"{prefix}{body}" if style == "plain" else f"{prefix}-{body[:5]}-{body[5:10]}-{body[10:]}"
+    return grouped.replace("-", "") if style == "plain" else grouped
 
 
 def read_order_number(text: str) -> tuple[str, int]:

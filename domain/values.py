@@ -72,7 +72,7 @@ def changer(made: type[_T], *names: str) -> Callable[..., _T]:
     twin, read = _ordered(kind, (*kept, *names)), attrgetter(*kept)
 
     def change(value: _T, *new: Any) -> _T:
-        fresh: Any = twin(*read(value), *new)
+        fresh: Any = twin(*(read(value) + new))  # one tuple, where two stars would make a list first
         fresh.__class__ = kind
         told: _T = fresh
         return told

@@ -27,18 +27,19 @@ def check(order: Order, facts: Facts, shares: Sequence[Shares] | None = None) ->
     division names and a clean phone on its consignee) and one verdict per check, in the order of
     `domain.verdict.CHECKS`. Pure: `facts.now` is the only clock. Problems whose code a person has waived
     (`facts.waived`) are left out. `shares`: what the lines carry, where they do not say it yet; they say it then."""
-    ships = any(line.requires_shipping for line in order.lines)
+    ships = True in [line.requires_shipping for line in order.lines]
     consignee, address_problems = check_consignee(order.consignee, facts.sender) if ships else (order.consignee, ())
     lines, listing_problems = check_listing(order, facts, shares)
     if consignee is not order.consignee or lines is not order.lines:
         order = _with_findings(order, consignee, lines)
+    over = order.status in _OVER
     allowed = _allowed_warehouses(facts)
     near = [info for info in allowed if info.regions is None or not consignee.region or covers(info.regions, consignee)]
-    if ships and allowed and not near and order.status not in _OVER:
+    if ships and allowed and not near and not over:
         detail = f"no warehouse delivers to {consignee.region}"
         address_problems = (*address_problems, Problem("out_of_delivery_range", "consignee.region", detail))
-    stock = () if order.status in _OVER else check_stock(order, facts, _able(near or allowed, consignee))
-    payment, waiting = _check_payment(order, facts.sender)
+    stock = () if over else check_stock(order, facts, _able(near or allowed, consignee))
+    payment, waiting = _NOTHING_TO_PAY if over else _check_payment(order, facts.sender)
     sender, money = _check_sender(order, facts, allowed), _check_money(order)
     if not (address_problems or listing_problems or stock or payment or waiting or sender or money):
         return order, PASSED
@@ -73,6 +74,7 @@ def _prefix(region: str) -> str:
 _PASSED: Final[dict[Check, Verdict]] = {name: Verdict(name) for name in CHECKS}
 # What `check` says of an order without a fault: these very values, so that comparing with them costs nothing.
 PASSED: Final = tuple(_PASSED.values())
+_NOTHING_TO_PAY: Final[tuple[Sequence[Problem], bool]] = (), False
 _with_findings: Final = changer(Order, "consignee", "lines")
 
 
@@ -90,10 +92,9 @@ def _allowed_warehouses(facts: Facts) -> Sequence[WarehouseInfo]:
     return facts.warehouses if names is None else [info for info in facts.warehouses if info.name in names]
 
 
-def _able(warehouses: Sequence[WarehouseInfo], consignee: Consignee) -> list[str]:
+def _able(warehouses: Sequence[WarehouseInfo], consignee: Consignee) -> Sequence[WarehouseInfo]:
     """Those that can use a privacy token, when the address is only that."""
-    masked = consignee.masked
-    return [info.name for info in warehouses if not masked or info.accepts_tokens]
+    return [info for info in warehouses if info.accepts_tokens] if consignee.masked else warehouses
 
 
 def _check_sender(order: Order, facts: Facts, allowed: Sequence[WarehouseInfo]) -> Sequence[Problem]:
@@ -149,15 +150,20 @@ def _check_money(order: Order) -> Sequence[Problem]:
     return problems
 
 
-def _check_payment(order: Order, sender: Sender) -> tuple[list[Problem], bool]:
-    """The problems, and whether waiting cures them: only when being unpaid is the only one."""
-    if order.status in _OVER:
-        return [], False
-    problems = [Problem("platform_forbids_shipping", "forbids_shipping", reason) for reason in order.forbids_shipping]
+def _forbidden(order: Order) -> Iterable[Problem]:
+    for reason in order.forbids_shipping:
+        yield Problem("platform_forbids_shipping", "forbids_shipping", reason)
     for index, line in enumerate(order.lines):
         if line.state == "after_sale":
             detail = f"line {line.external_id} has an open after-sale"
-            problems.append(Problem("platform_forbids_shipping", f"lines.{index}.state", detail))
+            yield Problem("platform_forbids_shipping", f"lines.{index}.state", detail)
+
+
+def _check_payment(order: Order, sender: Sender) -> tuple[Sequence[Problem], bool]:
+    """The problems, and whether waiting cures them: only when being unpaid is the only one."""
+    problems: list[Problem] = []
+    if order.forbids_shipping or "after_sale" in [line.state for line in order.lines]:
+        problems += _forbidden(order)
     if order.payment == "cod":
         if not sender.cod_allowed:
             problems.append(Problem("unpaid", "payment", "cash on delivery is not allowed for this account"))

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from domain.allocation import Shares
-from domain.facts import Facts, Listing
+from domain.facts import Facts, Listing, WarehouseInfo
 from domain.order import Component, Line, Order
 from domain.values import changer
 from domain.verdict import Problem
@@ -57,26 +57,27 @@ _with_shares: Final = changer(Line, "discount", "freight", "tax", "paid")
 _as_paid_sku: Final = changer(Line, "sku", "components", "discount", "freight", "tax", "paid")
 
 
-def check_stock(order: Order, facts: Facts, warehouses: Sequence[str]) -> Sequence[Problem]:
+def check_stock(order: Order, facts: Facts, warehouses: Sequence[WarehouseInfo]) -> Sequence[Problem]:
     """Whether `warehouses` (those that may serve this order) hold enough of every SKU together: one of them alone, or
     a split over several. Counts open lines that are mapped and need shipping. `out_of_stock`, or `stock_stale` when
     only snapshots that are too old to sell from would cover it. Back-order SKUs need no stock."""
     demand: dict[str, int] = {}
-    first: dict[str, int] = {}
-    for index, line in enumerate(order.lines):
+    for line in order.lines:
         if line.state == "open" and line.sku and line.requires_shipping:
-            for sku, units in units_of(line) if line.components else ((line.sku, line.quantity),):
+            if not line.components:
+                demand[line.sku] = demand.get(line.sku, 0) + line.quantity
+                continue
+            for sku, units in units_of(line):
                 demand[sku] = demand.get(sku, 0) + units
-                first.setdefault(sku, index)
     problems: list[Problem] = []
-    available, old = facts.available, facts.stale
+    units_at, old = facts.available.get, facts.stale
     for sku, needed in demand.items():
         if sku in facts.backorder:
             continue
         fresh = stale = 0
         for warehouse in warehouses:
-            key = (warehouse, sku)
-            units = max(available.get(key, 0), 0)
+            key = (warehouse.name, sku)
+            units = max(units_at(key, 0), 0)
             if key in old:
                 stale += units
                 continue
@@ -85,8 +86,18 @@ def check_stock(order: Order, facts: Facts, warehouses: Sequence[str]) -> Sequen
                 break
         if fresh < needed:
             code = "stock_stale" if fresh + stale >= needed else "out_of_stock"
-            problems.append(Problem(code, f"lines.{first[sku]}.sku", f"{sku}: {needed} needed, {fresh} available"))
+            path = f"lines.{_first_with(order, sku)}.sku"
+            problems.append(Problem(code, path, f"{sku}: {needed} needed, {fresh} available"))
     return problems
+
+
+def _first_with(order: Order, sku: str) -> int:
+    """The first line that stock of this SKU is counted for."""
+    return next(
+        index
+        for index, line in enumerate(order.lines)
+        if line.state == "open" and line.sku and line.requires_shipping and sku in dict(units_of(line))
+    )
 
 
 def units_of(line: Line) -> tuple[tuple[str, int], ...]:

@@ -41,9 +41,9 @@ def decide(order: Order, facts: Facts, ruleset: Ruleset, *, trace: bool = True) 
     met: list[str] = []
     rules = rules_to_test(ruleset, bare, facts, trace=trace)
     holds = _holds(bare, facts, rules, steps, met)
-    given = matching(rules["gift"], bare, facts, steps, met)
+    given = matching(rules["gift"], bare, facts, steps, met) if rules["gift"] else []
     gifts, short = choose_gifts(given, order, facts, steps) if given or bare is not order else ((), [])
-    merging = combine_merging(matching(rules["merge"], bare, facts, steps, met), bare)
+    merging = combine_merging(matching(rules["merge"], bare, facts, steps, met) if rules["merge"] else (), bare)
     full = add_gifts(order, gifts, facts) if gifts or bare is not order else order
     if full is not bare:
         rules = rules_to_test(ruleset, full, facts, trace=trace)
@@ -55,9 +55,8 @@ def decide(order: Order, facts: Facts, ruleset: Ruleset, *, trace: bool = True) 
         met += choice.matched()
         if steps is not None:
             steps += choice.steps()
-    scheduled = matching(rules["schedule"], full, facts, steps, met)
-    schedules = [rule.schedule for rule in scheduled if rule.schedule is not None]
-    tags = [tag for rule in matching(rules["tag"], full, facts, steps, met) for tag in rule.tags]
+    scheduled = matching(rules["schedule"], full, facts, steps, met) if rules["schedule"] else ()
+    tagged = matching(rules["tag"], full, facts, steps, met) if rules["tag"] else ()
     holds += short
     if plan.failure:
         holds.append(Hold(NO_WAREHOUSE, "routing", plan.failure))
@@ -65,11 +64,11 @@ def decide(order: Order, facts: Facts, ruleset: Ruleset, *, trace: bool = True) 
         ruleset.version,
         tuple(holds),
         plan.parts,
-        tuple(dict.fromkeys(tags)) if tags else (),
+        tuple(dict.fromkeys([tag for rule in tagged for tag in rule.tags])) if tagged else (),
         (*steps, *plan.trace) if steps is not None else (),
         gifts,
         merging,
-        earliest(full, facts, schedules) if schedules else None,
+        earliest(full, facts, [rule.schedule for rule in scheduled if rule.schedule]) if scheduled else None,
         tuple(met),
     )
 
@@ -78,7 +77,7 @@ def _holds(
     order: Order, facts: Facts, rules: Mapping[Phase, Sequence[Rule]], steps: list[TraceStep] | None, met: list[str]
 ) -> list[Hold]:
     holds = [rule.hold for rule in matching(rules["hold"], order, facts, steps, met) if rule.hold is not None]
-    approvals = matching(rules["approve"], order, facts, steps, met)
+    approvals = matching(rules["approve"], order, facts, steps, met) if rules["approve"] else []
     if not holds and not approvals:
         return holds
     waivers = [(code, rule.id) for rule in approvals for code in sorted(rule.waives)]

@@ -60,7 +60,10 @@ def choose_carrier(
     own = routing.carriers.get(warehouse.name, "")
     if own and (not declared or own in declared):
         return own
-    return next((name for name in routing.default_carriers if name in declared), "")
+    for name in routing.default_carriers:
+        if name in declared:
+            return name
+    return ""
 
 
 @lru_cache(maxsize=4096)

@@ -66,17 +66,24 @@ class _Shape:
     places: tuple[tuple[int, Convert], ...]
     layout: Layout
 
-    def place(self, value: Any) -> Sequence[Any]:
+    def place(self, value: Any) -> list[Any]:
         """All kept fields, in the order of `layout`."""
-        seen = self.get(value)
-        told: list[Any] | None = None
+        told = [*self.get(value)]
         for at, write in self.places:
-            value = seen[at]
-            if value is not None and value is not _NONE:  # which JSON has names for
-                if told is None:
-                    told = list(seen)
-                told[at] = write(value)
-        return seen if told is None else told
+            each = told[at]
+            if each is not None and each is not _NONE:  # which JSON has names for
+                told[at] = write(each)
+        return told
+
+    def place_each(self, values: Iterable[Any]) -> list[Sequence[Any]]:
+        """The same for many values, few of which have anything to convert."""
+        seen: list[Sequence[Any]] = [*map(self.get, values)]
+        for at, write in self.places:
+            for n, row in enumerate(seen):
+                each = row[at]
+                if each is not None and each is not _NONE:
+                    seen[n] = (*row[:at], write(each), *row[at + 1 :])
+        return seen
 
     def pack(self, value: Any) -> Json:
         """The kept fields that are not as by default, by name."""
@@ -142,8 +149,9 @@ def _placer(hint: Any, write: Convert | None) -> Convert | None:
         plain = get_origin(hint) is tuple and all(each in {str, int, bool, Ellipsis} for each in get_args(hint))
         return None if plain else write
     shape, many = inner
-    place = shape.place if shape.places else shape.get
-    return (lambda values: [place(each) for each in values]) if many else place
+    if many:
+        return shape.place_each
+    return shape.place if shape.places else shape.get
 
 
 def _named(values: Sequence[Any], layout: Layout) -> Json:
@@ -179,7 +187,7 @@ def _converters(hint: Any, at: str) -> tuple[Convert | None, Convert | None]:
         return _of_tuple(inner, at)
     if origin is frozenset:
         write, read = _converters(inner[0], at)
-        return lambda value: _each(sorted(value), write), lambda value: frozenset(_each(value, read))
+        return lambda value: _each(sorted(value), write) if value else [], lambda value: frozenset(_each(value, read))
     if isinstance(origin, type) and issubclass(origin, Mapping):
         return _of_mapping(inner, at)
     if is_dataclass(hint) and isinstance(hint, type):
@@ -226,8 +234,6 @@ def _write_time(value: datetime) -> int | str | list[int]:
     shows it so."""
     if value.tzinfo is not UTC:
         return value.isoformat()
-    if not value.microsecond:
-        return (value - _EPOCH) // _SECOND
     since = value - _EPOCH
     seconds = since.days * 86_400 + since.seconds
     return [seconds, since.microseconds] if since.microseconds else seconds
@@ -326,12 +332,11 @@ def _concerned(order: Order, extra: Iterable[str]) -> list[str]:
 
 def _stock(available: Mapping[tuple[str, str], int], names: Sequence[str], skus: Sequence[str]) -> list[list[int]]:
     """Per SKU: warehouse's place, units, place, units, …; places without units are left out."""
-    rows = []
+    rows, get = [], available.get
     for sku in skus:
         row: list[int] = []
         for n, name in enumerate(names):
-            units = available.get((name, sku), 0)
-            if units:
+            if units := get((name, sku)):
                 row += (n, units)
         rows.append(row)
     return rows

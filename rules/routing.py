@@ -14,7 +14,6 @@ promised without stock, only when no plan exists from stock."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from domain.decision import Part, PartLine, TraceStep
@@ -41,8 +40,7 @@ CarriersFor = Callable[[PartView], tuple[str, ...]]
 Stock = Sequence[Mapping[str, int]]
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """The parts, best-ranked warehouse first, those that wait for stock last. `failure` says why there is no plan; it is
     "" when there is nothing to plan or when stock is short everywhere, which the stock check reports."""
 
