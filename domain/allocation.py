@@ -111,8 +111,10 @@ def _on_several(order: Order) -> Iterable[tuple[int, int, int]]:
     if discounts is None:
         discounts = _stacked(order, goods)
     # Goods given away wholly still carry freight and tax: then by what they would have cost.
-    left = [amount - discount for amount, discount in zip(goods, discounts, strict=True)]
-    basis = left if any(left) else goods
+    basis = goods
+    if amounts.discount:
+        left = [amount - discount for amount, discount in zip(goods, discounts, strict=True)]
+        basis = left if any(left) else goods
     freights = _spread_freight(amounts.freight, lines, basis)
     taxes = _spread_tax(amounts.tax, lines, basis, freights)
     excess = amounts.discount - sum(discounts)
@@ -129,9 +131,10 @@ def _refuse_negatives(order: Order) -> None:
     if totals.freight < 0 or totals.tax < 0 or totals.discount < 0:
         name = next(name for name in ("freight", "tax", "discount") if getattr(totals, name) < 0)
         raise MappingError("money", "negative", path=f"amounts.{name}")
-    for index, line in enumerate(order.lines):
+    for line in order.lines:
         if line.amount < 0 or line.tax < 0:
-            raise MappingError("money", "negative", path=f"lines.{index}.{'amount' if line.amount < 0 else 'tax'}")
+            name = "amount" if line.amount < 0 else "tax"
+            raise MappingError("money", "negative", path=f"lines.{order.lines.index(line)}.{name}")
     for index, discount in enumerate(order.discounts):
         if discount.amount < 0:
             raise MappingError("money", "negative", path=f"discounts.{index}.amount")
@@ -177,7 +180,7 @@ def _spread_freight(total: int, lines: Sequence[Line], basis: Sequence[int]) -> 
     if not total:
         return [0] * len(lines)
     shipped = [line.requires_shipping for line in lines]
-    if all(shipped) and all(line.weight_grams > 0 < line.quantity for line in lines):
+    if all(shipped) and False not in [line.weight_grams > 0 < line.quantity for line in lines]:
         return largest_remainder(total, [line.weight_grams * line.quantity for line in lines])
     if not any(shipped):
         shipped = [True] * len(lines)

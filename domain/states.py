@@ -221,7 +221,8 @@ def may_move(machine: Machine, current: str, target: str) -> bool:
 def move(machine: Machine, current: str, target: str) -> bool:
     """True when the state changes, False when it already is `target` (told twice). Raises RefusedError `illegal_move`
     when the table has no such edge, so also for anything out of a terminal state; `state_unknown`."""
-    if may_move(machine, current, target):
+    edges = machine.moves.get(current)
+    if (edges is not None and target in edges) or may_move(machine, current, target):
         return True
     if current == target:
         return False

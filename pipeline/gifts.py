@@ -47,10 +47,11 @@ def parts_to_plan(
 ) -> tuple[Part, ...]:
     """The parts of a decision as they are planned: no units of a line whose refund is open, gifts under their own numbers,
     and no gift that would leave without goods of the order. Brings the gift lines to what was decided."""
-    refunded = {number for number, line in enumerate(order.lines) if line.state == "after_sale"}
-    if not refunded and not decision.gifts and len(dossier.lines) == len(order.lines):
-        return decision.parts
     own = len(order.lines)
+    refunds = "after_sale" in [line.state for line in order.lines]
+    if not refunds and not decision.gifts and len(dossier.lines) == own:
+        return decision.parts
+    refunded = {number for number, line in enumerate(order.lines) if line.state == "after_sale"}
     numbers = [*range(own), *_settle_gifts(ws, dossier, decision.gifts, outside)]
     parts = [
         replace(

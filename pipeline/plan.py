@@ -49,9 +49,7 @@ def plan_order(
 ) -> None:
     """Bring the plan of an open order up to date. `order` is its newest content, allocated; where its lines do not say what they
     carry, `shares` does."""
-    live = dossier.live()
-    unpushed = [row for row in live if row["state"] in UNPUSHED]
-    outside = [row for row in live if row["state"] in KNOWN_OUTSIDE]
+    unpushed, outside = _apart(dossier.live()) if dossier.fulfilments else ((), ())
     returned = _returned(ws, dossier, unpushed) if unpushed else None
     facts = ws.facts(account, dossier, returned=returned, slots=held_places(ws, unpushed) if unpushed else None)
     if dossier.new and ws.directory.asks.history:
@@ -71,20 +69,28 @@ def plan_order(
     if decision.holds and not problems and not waiting and _anything_to_ship(checked):
         causes |= {hold.code: {"rule": hold.rule, "detail": hold.detail} for hold in decision.holds}
     sync_exceptions(ws, dossier, causes)
-    state = "exception" if problems else "held" if decision.holds or open_codes(dossier) else "ready"
+    stopped = decision.holds or (dossier.exceptions and open_codes(dossier))
+    state = "exception" if problems else "held" if stopped else "ready"
     reserves = may_reserve(ws, dossier, account, checked, waiting=waiting)
     parts = parts_to_plan(ws, dossier, checked, decision, outside) if reserves else ()
     _replace_plan(ws, dossier, unpushed, parts, "held" if waiting else state, decision.not_before)
     _share_freight(ws, dossier)
     wait_for_others(ws, dossier, account, decision.merging, facts.goods)
     _keep_decision(ws, dossier, seen, decision, _PASSED if passed else _codes(verdicts), facts)
-    dossier.order |= {
-        "verdicts": _PASSED_TEXT if passed else _verdicts_text(verdicts),
-        "tags": _tags_text((*order.tags, *[tag for tag in decision.tags if tag not in order.tags])),
-        "blocked": bool(problems or decision.holds or waiting),
-    }
+    row, tags = dossier.order, order.tags
+    row["verdicts"] = _PASSED_TEXT if passed else _verdicts_text(verdicts)
+    row["tags"] = _tags_text((*tags, *[tag for tag in decision.tags if tag not in tags]) if decision.tags else tags)
+    row["blocked"] = bool(problems or decision.holds or waiting)
     dossier.private["problems"] = [] if passed else _problem_values(verdicts)
     refresh_status(dossier)
+
+
+def _apart(live: Sequence[Row]) -> tuple[list[Row], list[Row]]:
+    """What no warehouse knows of, and what one does."""
+    return (
+        [row for row in live if row["state"] in UNPUSHED],
+        [row for row in live if row["state"] in KNOWN_OUTSIDE],
+    )
 
 
 def _left(verdicts: Sequence[Verdict], decision: Decision) -> list[Problem]:
@@ -138,10 +144,10 @@ def release_units(dossier: Dossier, fulfilment: Row) -> None:
 
 
 def _reserve(dossier: Dossier, fulfilment: Row, sign: int = 1) -> None:
-    for line in dossier.lines_of(fulfilment["id"]):
-        left = line["quantity"] - line["shipped"]
-        if left:
-            dossier.moves.append((fulfilment["warehouse_id"], line["sku"], 0, sign * left))
+    row_id, warehouse_id = fulfilment["id"], fulfilment["warehouse_id"]
+    for (owner, _, sku), line in dossier.fulfilment_lines.items():
+        if owner == row_id and (left := line["quantity"] - line["shipped"]):
+            dossier.moves.append((warehouse_id, sku, 0, sign * left))
 
 
 def set_state(ws: Workspace, fulfilment: Row, state: str) -> bool:
@@ -428,11 +434,13 @@ def add_outbox(
 
 def _share_freight(ws: Workspace, dossier: Dossier) -> None:
     """Freight of a split order is shared by the parts that no warehouse knows of, less what the others bear already."""
+    if len(dossier.fulfilments) == 1:
+        (only,) = dossier.fulfilments.values()
+        if only["state"] in UNPUSHED:
+            only["freight"] = max(0, dossier.order["freight"])  # nobody to share with
+        return
     live = dossier.live()
     rows = [row for row in live if row["state"] in UNPUSHED]
-    if len(rows) == len(live) == 1:
-        rows[0]["freight"] = max(0, dossier.order["freight"])  # nobody to share with
-        return
     values = [sum(_value(dossier, line) for line in dossier.lines_of(row["id"])) for row in rows]
     kept = [row["freight"] for row in live if row["state"] not in UNPUSHED]
     shares = share_freight(dossier.order["freight"], values, kept, ws.directory.ruleset.routing.freight)

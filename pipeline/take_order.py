@@ -28,6 +28,7 @@ from .plan import KNOWN_OUTSIDE, drop_plan, plan_order
 from .reading import newest_content
 from .workspace import Workspace
 
+_MONEY = hashlib.blake2b(digest_size=12)
 _SHIPPED_ELSEWHERE = frozenset({"shipped", "completed"})
 _WAIVED_FOR = {
     "remark": frozenset({"hold_remark", "hold_flag"}),
@@ -87,13 +88,16 @@ def known_buyer(ws: Workspace, order: Order) -> bytes | None:
 def person_hashes(vault: Vault, account_id: int, order: Order, buyer: bytes | None) -> dict[str, bytes | None]:
     """Keyed hashes by which orders can be found or merged without reading anybody's data; `buyer` is that of its buyer."""
     to = order.consignee
-    place = f"{to.country}|{to.region}|{to.province}|{to.city}|{to.district}|{to.town}|{to.street}|{to.postcode}"
-    who = f"{account_id}|{order.buyer_id}|{to.name}|{to.phone}|{to.token}|{place}"
+    phone, hashed = to.phone, vault.search_hash
+    who = (
+        f"{account_id}|{order.buyer_id}|{to.name}|{phone}|{to.token}|"
+        f"{to.country}|{to.region}|{to.province}|{to.city}|{to.district}|{to.town}|{to.street}|{to.postcode}"
+    )
     return {
         "buyer_hash": buyer,
-        "phone_hash": vault.search_hash("phone", to.phone) if to.phone and not to.masked else None,
-        "tail_hash": vault.search_hash("phone_tail", to.phone[-4:]) if len(to.phone) >= 4 else None,
-        "merge_hash": vault.search_hash("merge", who),
+        "phone_hash": hashed("phone", phone) if phone and not to.masked else None,
+        "tail_hash": hashed("phone_tail", phone[-4:]) if len(phone) >= 4 else None,
+        "merge_hash": hashed("merge", who),
     }
 
 
@@ -218,16 +222,16 @@ def _write_content(
         "country": to.country,
         "region": to.region,
         "inbox_id": inbox_id,
-        **person_hashes(ws.hub.vault, account.id, order, known_buyer(ws, order)),
     }
+    dossier.order |= person_hashes(ws.hub.vault, account.id, order, known_buyer(ws, order))
     dossier.private |= {
         "consignee": consignee_values(to),
         "buyer_id": order.buyer_id,
         "buyer_message": order.buyer_message,
         "seller_memo": order.seller_memo,
         "seller_flag": order.seller_flag,
-        "forbids": list(order.forbids_shipping),
-        "notes": list(order.notes),
+        "forbids": [*order.forbids_shipping],
+        "notes": [*order.notes],
         "extra": [list(pair) for pair in order.extra] if order.extra else [],
     }
     for after_sale in order.after_sales:
@@ -248,18 +252,15 @@ def _write_lines(dossier: Dossier, order: Order) -> Sequence[Shares] | None:
     if kept and (dossier.packages or _only_less(dossier, order)):
         for number, line in enumerate(lines):
             old = kept.get(number)
-            kept[number] = _line_row(order_id, number, line, None) if old is None else _less_of(old, line)
+            share = (line.discount, line.freight, line.tax, line.paid)
+            kept[number] = _line_row(order_id, number, line, None, share) if old is None else _less_of(old, line)
         return None
     shares = _shares(order)
-    if kept:
-        rows = {number: _line_row(order_id, number, line, kept.get(number)) for number, line in enumerate(lines)}
-        dossier.lines = gift_lines(dossier) | rows
-    else:
-        rows = dossier.lines = {number: _line_row(order_id, number, line, None) for number, line in enumerate(lines)}
-    if shares is not None:
-        for number, share in enumerate(shares):
-            row = rows[number]
-            row["discount"], row["freight"], row["tax"], row["paid"] = share
+    rows = gift_lines(dossier) if kept else {}
+    for number, line in enumerate(lines):
+        share = (line.discount, line.freight, line.tax, line.paid) if shares is None else shares[number]
+        rows[number] = _line_row(order_id, number, line, kept.get(number), share)
+    dossier.lines = rows
     return shares
 
 
@@ -343,12 +344,14 @@ def _money_key(order: Order) -> str:
     lines = "|".join(
         [f"{x.external_id},{x.external_sku},{x.quantity},{x.unit_price},{x.amount},{x.share}" for x in order.lines]
     )
-    text = f"{order.currency}|{a.goods}|{a.freight}|{a.tax}|{a.discount}|{a.paid}|{lines}"
-    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+    found = _MONEY.copy()
+    found.update(f"{order.currency}|{a.goods}|{a.freight}|{a.tax}|{a.discount}|{a.paid}|{lines}".encode())
+    return found.hexdigest()
 
 
-def _line_row(order_id: int, number: int, line: Line, old: Row | None) -> Row:
+def _line_row(order_id: int, number: int, line: Line, old: Row | None, share: Shares) -> Row:
     same = old if old is not None and old["external_sku"] == line.external_sku else None
+    discount, freight, tax, paid = share
     return {
         "order_id": order_id,
         "line": number,
@@ -360,10 +363,10 @@ def _line_row(order_id: int, number: int, line: Line, old: Row | None) -> Row:
         "quantity": line.quantity,
         "unit_price": line.unit_price,
         "amount": line.amount,
-        "discount": line.discount,
-        "freight": line.freight,
-        "tax": line.tax,
-        "paid": line.paid,
+        "discount": discount,
+        "freight": freight,
+        "tax": tax,
+        "paid": paid,
         "weight_grams": line.weight_grams,
         "state": line.state,
         "requires_shipping": line.requires_shipping,

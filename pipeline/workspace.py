@@ -45,6 +45,7 @@ _facts = maker(
     ),
 )
 _NOTHING: Mapping[str, tuple[Listing, ...]] = MappingProxyType({})
+_NO_CODES: frozenset[str] = frozenset()
 _DAY = span(timedelta(days=1))
 _MONTH = 30 * _DAY
 MANY_SENT = 1_000
@@ -141,26 +142,40 @@ class Workspace:
             available = ChainMap(own, self.available)
         if account.terms.buffers:
             available = _LessBuffer(available, account.terms.buffers)
-        sender, left = account.sender, self.limits.credit_left(account, dossier.order)
-        buyer, placed = dossier.order["buyer_hash"], self.now if dossier.new else dossier.order["placed_at"]
-        history = self.directory.asks.history
+        sender = account.sender
+        if sender.credit_left is not None:
+            sender = replace(sender, credit_left=self.limits.credit_left(account, dossier.order))
+        day, month = self._others(account, dossier)
         waived = dossier.private.get("waived")
         return _facts(
             self.at,
-            sender if left is None else replace(sender, credit_left=left),
+            sender,
             self.listings.get(account.id, _NOTHING),
             self.bundles,
             self.directory.warehouses,
             available,
             self.backorder,
             self.stale,
-            _others(self.buyers, (account.id, buyer), dossier.new, placed > self.now - _DAY),
-            _others(self.buyers_30d, (account.id, buyer), dossier.new, placed > self.now - _MONTH),
-            self.sent_before(account, dossier) if history else MANY_SENT,
+            day,
+            month,
+            self.sent_before(account, dossier) if self.directory.asks.history else MANY_SENT,
             self.goods,
             self._planned_today(slots or {}) if self.limited else {},
-            frozenset(waived) if waived else frozenset(),
+            frozenset(waived) if waived else _NO_CODES,
         )
+
+    def _others(self, account: Account, dossier: Dossier) -> tuple[int, int]:
+        """A buyer's orders of the last day and of the last 30 besides the one in question, which is among them once it is
+        stored."""
+        buyer = dossier.order["buyer_hash"]
+        if not buyer:
+            return 0, 0
+        key = (account.id, buyer)
+        day, month = self.buyers.get(key, 0), self.buyers_30d.get(key, 0)
+        if dossier.new:
+            return day, month
+        placed = dossier.order["placed_at"]
+        return max(0, day - (placed > self.now - _DAY)), max(0, month - (placed > self.now - _MONTH))
 
     def sent_before(self, account: Account, dossier: Dossier) -> int:
         """How many orders this sender had sent when it sent this one; what was counted then stays."""
@@ -218,11 +233,6 @@ class _LessBuffer(Mapping[tuple[str, str], int]):
 
     def __len__(self) -> int:
         return len(self._all)
-
-
-def _others(counts: Mapping[Any, int], key: tuple[int, bytes | None], new: bool, recent: bool) -> int:
-    """A buyer's orders besides the one in question, which is among them once it is stored."""
-    return max(0, counts.get(key, 0) - (recent and not new)) if key[1] else 0
 
 
 def free_units(row: Mapping[str, Any]) -> int:
