@@ -42,14 +42,11 @@ def largest_remainder(total: int, weights: Sequence[int]) -> tuple[int, ...]:
     whole = sum(weights)
     if not whole:
         return split_units(total, len(weights))
-    shares, remainders = [], []
-    for weight in weights:
-        share, remainder = divmod(total * weight, whole)
-        shares.append(share)
-        remainders.append(remainder)
+    shares = [total * weight // whole for weight in weights]
     left = total - sum(shares)
     if left:
-        for index in sorted(range(len(shares)), key=lambda i: -remainders[i])[:left]:
+        remainders = [total * weight % whole for weight in weights]
+        for index in sorted(range(len(shares)), key=remainders.__getitem__, reverse=True)[:left]:
             shares[index] += 1
     return tuple(shares)
 
@@ -81,10 +78,11 @@ def shares_of(order: Order) -> Sequence[Shares]:
     """What `allocate` sets on each line of an order that has lines, by place; the same errors."""
     _refuse_negatives(order)
     lines = order.lines
-    told = (_on_one(order.amounts, lines[0]),) if len(lines) == 1 else _on_several(order)
+    if len(lines) == 1:
+        return [_on_one(order.amounts, lines[0])]
     return [
         (discount, freight, tax, line.amount - discount + freight + tax)
-        for line, (discount, freight, tax) in zip(lines, told, strict=True)
+        for line, (discount, freight, tax) in zip(lines, _on_several(order), strict=True)
     ]
 
 
@@ -97,11 +95,12 @@ _with_shares: Final = changer(Line, "discount", "freight", "tax", "paid")
 _with_lines: Final = changer(Order, "lines")
 
 
-def _on_one(amounts: Amounts, line: Line) -> tuple[int, int, int]:
+def _on_one(amounts: Amounts, line: Line) -> Shares:
     """Everything there is."""
-    if amounts.discount > line.amount + amounts.freight + amounts.tax:
+    paid = line.amount - amounts.discount + amounts.freight + amounts.tax
+    if paid < 0:
         raise MappingError("money", "more discount than there is to pay", path="amounts.discount")
-    return amounts.discount, amounts.freight, amounts.tax
+    return amounts.discount, amounts.freight, amounts.tax, paid
 
 
 def _on_several(order: Order) -> Iterable[tuple[int, int, int]]:

@@ -280,11 +280,11 @@ def _replace_plan(
         if match["state"] == WAITING and not part.waits:
             _reserve(dossier, match)
         set_state(ws, match, WAITING if part.waits else state)
+        day = None
         if warehouse.info.capacity is not None and not part.waits:
-            leaves = max(ws.at, not_before) if not_before is not None else ws.at
-            set_day(dossier, match, day_of(warehouse.info, leaves))
-        else:
-            set_day(dossier, match, None)
+            day = day_of(warehouse.info, ws.at if not_before is None else max(ws.at, not_before))
+        if match["day"] != day:
+            set_day(dossier, match, day)
         _sync_push(ws, dossier, match, not_before)
     for row in unpushed:
         if row["id"] not in kept:
@@ -309,11 +309,11 @@ def _same_part(dossier: Dossier, row: Row, warehouse_id: int, part: Part) -> boo
 
 
 def _new_fulfilment(ws: Workspace, dossier: Dossier, warehouse_id: int, part: Part) -> Row:
-    row_id = ws.new_id()
+    row_id, order = ws.new_id(), dossier.order
     row: Row = {
         "id": row_id,
-        "code": f"{dossier.order['number']}-{len(dossier.fulfilments) + 1}",
-        "order_id": dossier.id,
+        "code": f"{order['number']}-{len(dossier.fulfilments) + 1}",
+        "order_id": order["id"],
         "warehouse_id": warehouse_id,
         "state": "planned",
         "carrier": part.carrier,
@@ -376,7 +376,8 @@ def _goes_out(ws: Workspace, dossier: Dossier, since: int, not_before: datetime 
     once."""
     if dossier.private.get("at_once"):
         return since
-    leaves = since + _delay(ws.hub.settings.delay_seconds)
+    delay = ws.hub.settings.delay_seconds
+    leaves = since + _delay(delay) if delay else since
     return leaves if not_before is None else max(leaves, micros(not_before))
 
 
@@ -462,11 +463,10 @@ def _keep_decision(
         **freeze_decision(decision),
         "input": {"n": shared, "w": sender_of(ws, facts.sender), **freeze(order, facts, gifts)},
     }
-    row_id = ws.new_id()
     dossier.decisions.append(
         {
-            "id": row_id,
-            "order_id": dossier.id,
+            "id": ws.new_id(),
+            "order_id": dossier.order["id"],
             "ruleset": decision.ruleset,
             "released": decision.released,
             "record": Plain(pack(record)),

@@ -193,7 +193,7 @@ class Workspace:
 
     def _count_new(self, account: Account, order: Row) -> None:
         """An order of this batch counts for those that come after it, as if it had been stored before."""
-        if account.owner in self.sent:
+        if self.sent and account.owner in self.sent:
             self.sent[account.owner] = min(MANY_SENT, self.sent[account.owner] + 1)
         if buyer := order["buyer_hash"]:
             key, placed = (account.id, buyer), order["placed_at"]
