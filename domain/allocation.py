@@ -33,7 +33,7 @@ def largest_remainder(total: int, weights: Sequence[int]) -> tuple[int, ...]:
     ties to the earlier. The sum is always `total`, and a share of `total` ≤ Σ weights never exceeds its weight.
     Weights that are all zero count as equal. Raises ValueError for negatives, and for something to divide among
     nobody."""
-    if total < 0 or min(weights, default=0) < 0:
+    if total < 0 or (weights and min(weights) < 0):
         raise ValueError("totals and weights are not negative: spread a refund as a positive amount")
     if not total:
         return (0,) * len(weights)
@@ -178,13 +178,17 @@ def _stack(order: Order) -> list[tuple[int, ...]]:
 def _spread_freight(total: int, lines: Sequence[Line], basis: Sequence[int]) -> Sequence[int]:
     if not total:
         return [0] * len(lines)
+    heavy = [
+        line.weight_grams * line.quantity if line.requires_shipping and line.weight_grams > 0 < line.quantity else 0
+        for line in lines
+    ]
+    if all(heavy):  # nearly always
+        return largest_remainder(total, heavy)
     shipped = [line.requires_shipping for line in lines]
-    if all(shipped) and False not in [line.weight_grams > 0 < line.quantity for line in lines]:
-        return largest_remainder(total, [line.weight_grams * line.quantity for line in lines])
     if not any(shipped):
         shipped = [True] * len(lines)
-    heavy = all(line.weight_grams > 0 for line, ships in zip(lines, shipped, strict=True) if ships)
-    weights = [line.weight_grams * max(line.quantity, 0) for line in lines] if heavy else list(basis)
+    weighed = all(line.weight_grams > 0 for line, ships in zip(lines, shipped, strict=True) if ships)
+    weights = [line.weight_grams * max(line.quantity, 0) for line in lines] if weighed else list(basis)
     weights = [weight if ships else 0 for weight, ships in zip(weights, shipped, strict=True)]
     # Only gifts ship: then each of them carries the same.
     return largest_remainder(total, weights if any(weights) else [int(ships) for ships in shipped])

@@ -39,6 +39,9 @@ from .workspace import (
     write_workspace,
 )
 
+# How a document ends that reads well.
+_CURED = frozenset({"done", "stale"})
+
 
 @dataclass(slots=True)
 class Read:
@@ -133,12 +136,8 @@ def absorb_rows(
         document.row.update(end)
     if stored:
         settle_documents(ws.tx, ended)
-    _point_to_newest(
-        ws, [document for document, end in zip(documents, ended, strict=True) if end["state"] == "exception"]
-    )
-    _clear_cured(
-        ws, [document for document, end in zip(documents, ended, strict=True) if end["state"] in {"done", "stale"}]
-    )
+    _point_to_newest(ws, [document for document in documents if document.row["state"] == "exception"])
+    _clear_cured(ws, [document for document in documents if document.row["state"] in _CURED])
     return orders
 
 

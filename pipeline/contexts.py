@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection
 
-from domain.facts import Facts, Sender
+from domain.facts import Facts
 from rules.language import default_document, default_ruleset
 from rules.record import freeze_network, freeze_sender, thaw, thaw_network, thaw_sender
 from rules.ruleset import Ruleset
@@ -32,27 +32,25 @@ def digest_of(content: str) -> str:
     return base64.urlsafe_b64encode(hashlib.blake2b(content.encode(), digest_size=_BYTES).digest()).decode()
 
 
-def network_of(ws: Workspace, facts: Facts, ruleset: Ruleset) -> tuple[str, frozenset[str]]:
-    """(digest of the warehouses and the ruleset, the SKUs that the ruleset may give away); stored with this workspace."""
+def shared_of(ws: Workspace, facts: Facts, ruleset: Ruleset) -> tuple[str, str, frozenset[str]]:
+    """(digest of the warehouses and the ruleset, digest of the sender, the SKUs that the ruleset may give away); both are stored
+    with this workspace."""
     # By identity: the directory hands out the same objects until the configuration changes, and hashing them all costs more.
-    known = facts.warehouses is ws.directory.warehouses
-    key = (id(ruleset), id(facts.warehouses)) if known else (id(ruleset), *map(id, facts.warehouses))
-    kept = _memory(ws.hub).get(key)
-    if kept is None:
+    warehouses, sender, memory = facts.warehouses, facts.sender, _memory(ws.hub)
+    known = warehouses is ws.directory.warehouses
+    key = (id(ruleset), id(warehouses)) if known else (id(ruleset), *map(id, warehouses))
+    network, sent = memory.get(key), memory.get(id(sender))
+    if network is None:
         # The one that comes with the program is in no table, and the next version may come with another.
         document = default_document().decode() if ruleset.digest == default_ruleset().digest else ""
-        content = _json(freeze_network(facts.warehouses, ruleset.digest, document))
-        kept = _remember(ws.hub, key, (digest_of(content), content, ruleset.gift_skus), (ruleset, facts.warehouses))
-    return _use(ws, kept), kept[2]
-
-
-def sender_of(ws: Workspace, sender: Sender) -> str:
-    """The digest of the sender; stored with this workspace."""
-    kept = _memory(ws.hub).get(id(sender))
-    if kept is None:
+        content = _json(freeze_network(warehouses, ruleset.digest, document))
+        network = _remember(memory, key, (digest_of(content), content, ruleset.gift_skus), (ruleset, warehouses))
+    if sent is None:
         content = _json(freeze_sender(sender))
-        kept = _remember(ws.hub, id(sender), (digest_of(content), content, frozenset()), sender)
-    return _use(ws, kept)
+        sent = _remember(memory, id(sender), (digest_of(content), content, frozenset()), sender)
+    ws.contexts[network[0]] = network[1]
+    ws.contexts[sent[0]] = sent[1]
+    return network[0], sent[0], network[2]
 
 
 def write_contexts(ws: Workspace) -> None:
@@ -91,19 +89,13 @@ def seen_facts(tx: Connection, told: Mapping[str, Any] | None) -> dict[str, Any]
 _Kept = tuple[str, str, frozenset[str]]
 
 
-def _use(ws: Workspace, kept: _Kept) -> str:
-    ws.contexts[kept[0]] = kept[1]
-    return kept[0]
-
-
 def _memory(hub: Hub) -> dict[Any, Any]:
-    found: dict[Any, Any] = hub.memory.setdefault("contexts", {})
-    return found
+    found: dict[Any, Any] | None = hub.memory.get("contexts")
+    return hub.memory.setdefault("contexts", {}) if found is None else found
 
 
-def _remember(hub: Hub, key: Any, kept: _Kept, alive: object) -> _Kept:
+def _remember(memory: dict[Any, Any], key: Any, kept: _Kept, alive: object) -> _Kept:
     """`alive` is kept too, so that no other object gets the identity that the key is made of."""
-    memory = _memory(hub)
     if len(memory) > _MOST:
         memory.clear()
     memory[key] = (*kept, alive)

@@ -26,7 +26,7 @@ from storage.compact import pack
 from storage.rows import Row
 from storage.times import micros, span
 
-from .contexts import network_of, sender_of
+from .contexts import shared_of
 from .directory import Account
 from .dossier import Dossier, Plain
 from .exceptional import open_codes, problem_causes, sync_exceptions
@@ -409,15 +409,16 @@ def add_outbox(
 ) -> Row:
     """A new effect to have on the outside world. Its key is stored before the first attempt and never changes."""
     row_id = ws.new_id()
-    about = package_id if package_id is not None else fulfilment["id"] if fulfilment else dossier.id
+    order_id, fulfilment_id = dossier.order["id"], fulfilment["id"] if fulfilment else None
+    about = package_id if package_id is not None else fulfilment_id or order_id
     row: Row = {
         "id": row_id,
-        "key": f"{kind}:{about}" + (f":{turn}" if turn else ""),
+        "key": f"{kind}:{about}:{turn}" if turn else f"{kind}:{about}",
         "kind": kind,
         "target_kind": target_kind,
         "target_id": target_id,
-        "order_id": dossier.id,
-        "fulfilment_id": fulfilment["id"] if fulfilment else None,
+        "order_id": order_id,
+        "fulfilment_id": fulfilment_id,
         "package_id": package_id,
         "state": state,
         "attempts": 0,
@@ -457,11 +458,11 @@ def _value(dossier: Dossier, line: Row) -> int:
 def _keep_decision(
     ws: Workspace, dossier: Dossier, order: Order, decision: Decision, verdicts: dict[str, list[str]], facts: Facts
 ) -> None:
-    shared, gifts = network_of(ws, facts, ws.directory.ruleset)
+    network, sender, gifts = shared_of(ws, facts, ws.directory.ruleset)
     record: dict[str, Any] = {
         "verdicts": verdicts,
         **freeze_decision(decision),
-        "input": {"n": shared, "w": sender_of(ws, facts.sender), **freeze(order, facts, gifts)},
+        "input": {"n": network, "w": sender, **freeze(order, facts, gifts)},
     }
     dossier.decisions.append(
         {

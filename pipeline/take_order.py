@@ -85,20 +85,20 @@ def known_buyer(ws: Workspace, order: Order) -> bytes | None:
     return known
 
 
-def person_hashes(vault: Vault, account_id: int, order: Order, buyer: bytes | None) -> dict[str, bytes | None]:
-    """Keyed hashes by which orders can be found or merged without reading anybody's data; `buyer` is that of its buyer."""
+def _person_hashes(vault: Vault, account_id: int, order: Order) -> tuple[bytes | None, bytes | None, bytes]:
+    """Keyed hashes by which orders can be found or merged without reading anybody's data: of the phone, of its last digits, and
+    of who gets it where."""
     to = order.consignee
     phone, hashed = to.phone, vault.search_hash
     who = (
         f"{account_id}|{order.buyer_id}|{to.name}|{phone}|{to.token}|"
         f"{to.country}|{to.region}|{to.province}|{to.city}|{to.district}|{to.town}|{to.street}|{to.postcode}"
     )
-    return {
-        "buyer_hash": buyer,
-        "phone_hash": hashed("phone", phone) if phone and not to.masked else None,
-        "tail_hash": hashed("phone_tail", phone[-4:]) if len(phone) >= 4 else None,
-        "merge_hash": hashed("merge", who),
-    }
+    return (
+        hashed("phone", phone) if phone and not to.masked else None,
+        hashed("phone_tail", phone[-4:]) if len(phone) >= 4 else None,
+        hashed("merge", who),
+    )
 
 
 def _new_dossier(ws: Workspace, account: Account, order: Order, inbox_id: int) -> Dossier:
@@ -206,6 +206,7 @@ def _write_content(
     that was allocated now."""
     amounts, to = order.amounts, order.consignee
     shares = _write_lines(dossier, order)
+    phone, tail, merge = _person_hashes(ws.hub.vault, account.id, order)
     dossier.order |= {
         "source_status": order.source_status,
         "payment": order.payment,
@@ -222,8 +223,11 @@ def _write_content(
         "country": to.country,
         "region": to.region,
         "inbox_id": inbox_id,
+        "buyer_hash": known_buyer(ws, order),
+        "phone_hash": phone,
+        "tail_hash": tail,
+        "merge_hash": merge,
     }
-    dossier.order |= person_hashes(ws.hub.vault, account.id, order, known_buyer(ws, order))
     dossier.private |= {
         "consignee": consignee_values(to),
         "buyer_id": order.buyer_id,
@@ -248,7 +252,7 @@ def _write_lines(dossier: Dossier, order: Order) -> Sequence[Shares] | None:
             dossier.lines[number] |= {"state": line.state, "title": line.title}
         return None
     dossier.private["money"] = key
-    order_id, kept, lines = dossier.id, dossier.lines, order.lines
+    order_id, kept, lines = dossier.order["id"], dossier.lines, order.lines
     if kept and (dossier.packages or _only_less(dossier, order)):
         for number, line in enumerate(lines):
             old = kept.get(number)

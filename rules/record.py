@@ -321,9 +321,9 @@ def thaw(frozen: Mapping[str, Any], network: Network, sender: Sender) -> tuple[O
 
 def _concerned(order: Order, extra: Iterable[str]) -> list[str]:
     """The SKUs whose stock and goods count for this order, sorted: records name them by their place."""
-    found = {line.sku for line in order.lines}
-    found.update(extra)
+    found = {*extra}
     for line in order.lines:
+        found.add(line.sku)
         if line.components:
             found.update([part.sku for part in line.components])
     found.discard("")
