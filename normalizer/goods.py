@@ -77,7 +77,9 @@ def check_stock(order: Order, facts: Facts, warehouses: Sequence[WarehouseInfo])
         fresh = stale = 0
         for warehouse in warehouses:
             key = (warehouse.name, sku)
-            units = max(units_at(key, 0), 0)
+            units = units_at(key, 0)
+            if units <= 0:
+                continue
             if key in old:
                 stale += units
                 continue

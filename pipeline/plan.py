@@ -328,15 +328,17 @@ def _new_fulfilment(ws: Workspace, dossier: Dossier, warehouse_id: int, part: Pa
         "updated_at": ws.now,
     }
     dossier.fulfilments[row_id] = row
-    units: dict[tuple[int, str], int] = {}
+    lines = dossier.fulfilment_lines
     for line in part.lines:
-        units[line.line, line.sku] = units.get((line.line, line.sku), 0) + line.quantity
-    for (number, sku), quantity in units.items():
-        dossier.fulfilment_lines[row_id, number, sku] = {
+        key = (row_id, line.line, line.sku)
+        if (same := lines.get(key)) is not None:
+            same["quantity"] += line.quantity
+            continue
+        lines[key] = {
             "fulfilment_id": row_id,
-            "line": number,
-            "sku": sku,
-            "quantity": quantity,
+            "line": line.line,
+            "sku": line.sku,
+            "quantity": line.quantity,
             "shipped": 0,
         }
     dossier.note("hub", "planned", fulfilment=row["code"], warehouse=part.warehouse, carrier=part.carrier)

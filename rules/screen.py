@@ -164,10 +164,21 @@ def _by_value(needs: _Needs) -> Find:
     filed = {value: tuple(places) for value, places in table.items()}
     of, get = needs[0][1].of, needs[0][1].get
     if of == "line":
-        return lambda order, _: [place for line in order.lines for place in filed.get(get(line), ())]
+        return _by_line(get, filed)
     if of == "facts":
         return lambda _, facts: filed.get(get(facts), ())
     return _by_region(get, filed) if of == "region" else lambda order, _: filed.get(get(order), ())
+
+
+def _by_line(get: Callable[[Any], Any], filed: Mapping[Any, tuple[int, ...]]) -> Find:
+    def find(order: Order, _: Facts) -> Sequence[int]:
+        found: tuple[int, ...] = ()
+        for line in order.lines:
+            if places := filed.get(get(line)):
+                found += places
+        return found
+
+    return find
 
 
 def _by_region(get: Callable[[Any], Any], filed: Mapping[Any, tuple[int, ...]]) -> Find:
