@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from fractions import Fraction
@@ -289,6 +290,28 @@ def test_what_is_quick_is_what_is_spread(order: Order) -> None:
         list(freights),
         list(taxes),
     )
+
+
+def weights_of(lines: Sequence[Line], basis: Sequence[int]) -> list[int]:
+    """What freight goes by: said plainly, a step at a time."""
+    ships = [line.requires_shipping or not any(line.requires_shipping for line in lines) for line in lines]
+    by_weight = all(line.weight_grams > 0 for line, goes in zip(lines, ships, strict=True) if goes)
+    of = [line.weight_grams * max(line.quantity, 0) for line in lines] if by_weight else list(basis)
+    weights = [weight if goes else 0 for weight, goes in zip(of, ships, strict=True)]
+    return weights if any(weights) else [int(goes) for goes in ships]
+
+
+@given(
+    st.integers(0, 5000),
+    st.lists(st.tuples(st.integers(-1, 900), st.integers(-1, 4), st.booleans(), st.integers(0, 99)), min_size=1),
+)
+def test_freight_goes_the_short_way_as_it_goes_the_long_way(total: int, told: list[tuple[int, int, bool, int]]) -> None:
+    lines = [
+        build_line("A", 100, quantity, weight_grams=grams, requires_shipping=ships)
+        for grams, quantity, ships, _ in told
+    ]
+    basis = [each[3] for each in told]
+    assert tuple(_spread_freight(total, lines, basis)) == largest_remainder(total, weights_of(lines, basis))
 
 
 @given(orders())

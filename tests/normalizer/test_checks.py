@@ -16,6 +16,7 @@ from domain.order import Amounts, Component, Consignee, Line, Order
 from domain.verdict import CHECKS, Check, Verdict
 from normalizer.checks import check, covers
 from normalizer.consignees import check_closely, check_consignee
+from normalizer.goods import check_stock, units_of
 from normalizer.mapping import normalize
 from tests.normalizer.mappings import NOW, SHANGHAI, TAOBAO, taobao_trade
 
@@ -421,3 +422,54 @@ def test_lines_are_checked_with_their_shares_as_if_they_had_been_allocated_befor
     bundles = {"SET": Bundle(sku="SET", version=1, components=(("SKU-A", 2), ("SKU-B", 1)))}
     facts = replace(FACTS, listings=listings, bundles=bundles)
     assert check(order, facts, shares_of(order)) == check(allocate(order), facts)
+
+
+def units_wanted(order: Order) -> dict[str, tuple[int, int]]:
+    """Per SKU the units that stock is counted for, and the first line that wants it."""
+    wanted: dict[str, tuple[int, int]] = {}
+    for index, line in enumerate(order.lines):
+        if line.state == "open" and line.sku and line.requires_shipping:
+            for sku, units in units_of(line):
+                before, first = wanted.get(sku, (0, index))
+                wanted[sku] = before + units, first
+    return wanted
+
+
+@given(
+    st.lists(
+        st.builds(
+            Line,
+            external_id=st.just("1"),
+            external_sku=st.just("A"),
+            quantity=st.integers(0, 3),
+            unit_price=st.just(1),
+            amount=st.just(1),
+            sku=st.sampled_from(["", "P", "Q", "SET"]),
+            components=st.sampled_from([(), (), (Component("P", 2), Component("Q", 1)), (Component("Q", 3),)]),
+            state=st.sampled_from(["open", "open", "open", "cancelled"]),
+            requires_shipping=st.booleans(),
+        ),
+        max_size=4,
+    ),
+    st.dictionaries(st.tuples(st.sampled_from(["east", "west"]), st.sampled_from("PQ")), st.integers(-2, 9)),
+    st.frozensets(st.tuples(st.sampled_from(["east", "west"]), st.sampled_from("PQ")), max_size=2),
+    st.sampled_from([frozenset(), frozenset("Q")]),
+)
+@settings(max_examples=80)
+def test_stock_is_counted_as_a_sum_over_all_lines_and_warehouses(
+    lines: list[Line],
+    available: dict[tuple[str, str], int],
+    stale: frozenset[tuple[str, str]],
+    backorder: frozenset[str],
+) -> None:
+    order = replace(ORDER, lines=tuple(lines))
+    facts = replace(FACTS, available=available, stale=stale, backorder=backorder)
+    expected = []
+    for sku, (needed, first) in units_wanted(order).items():
+        units = {name: max(0, available.get((name, sku), 0)) for name in ("east", "west")}
+        fresh = sum(count for name, count in units.items() if (name, sku) not in stale)
+        if fresh < needed and sku not in backorder:
+            code = "stock_stale" if sum(units.values()) >= needed else "out_of_stock"
+            expected.append((code, f"lines.{first}.sku", f"{sku}: {needed} needed, {fresh} available"))
+    found = check_stock(order, facts, (EAST, WEST))
+    assert [(problem.code, problem.path, problem.detail) for problem in found] == expected
