@@ -28,7 +28,7 @@ from .plan import KNOWN_OUTSIDE, drop_plan, plan_order
 from .reading import newest_content
 from .workspace import Workspace
 
-_MONEY = hashlib.blake2b(digest_size=12)
+_MONEY = hashlib.blake2b(digest_size=12)  # copied for each order, which costs less than making one
 _SHIPPED_ELSEWHERE = frozenset({"shipped", "completed"})
 _WAIVED_FOR = {
     "remark": frozenset({"hold_remark", "hold_flag"}),

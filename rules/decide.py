@@ -68,7 +68,9 @@ def decide(order: Order, facts: Facts, ruleset: Ruleset, *, trace: bool = True) 
         (*steps, *plan.trace) if steps is not None else (),
         gifts,
         merging,
-        earliest(full, facts, [rule.schedule for rule in scheduled if rule.schedule]) if scheduled else None,
+        earliest(full, facts, [rule.schedule for rule in scheduled if rule.schedule is not None])
+        if scheduled
+        else None,
         tuple(met),
     )
 
