@@ -274,16 +274,18 @@ def freeze(order: Order, facts: Facts, skus: Collection[str] = ()) -> Json:
         gifts = {sku: facts.bundles[sku] for sku in skus if sku in facts.bundles}
         extra = sorted({*skus, *(part for bundle in gifts.values() for part, _ in bundle.components)})
     concerned = _concerned(order, extra)
-    names = [one.name for one in facts.warehouses]
     # Other names than those of what was written by name until 0019: a program of before says that it cannot read these.
-    frozen: Json = {"O": _ORDER.place(order), "F": _FACTS.place(facts), "a": _stock(facts.available, names, concerned)}
+    frozen: Json = {"O": _ORDER.place(order), "F": _FACTS.place(facts), "a": _stock(facts, concerned)}
     if extra:
         frozen["k"] = extra
     if gifts:
         frozen["u"] = [_BUNDLE.pack(gifts[sku]) for sku in sorted(gifts)]
     if facts.stale:
         frozen["s"] = [
-            [n, k] for n, name in enumerate(names) for k, sku in enumerate(concerned) if (name, sku) in facts.stale
+            [n, k]
+            for n, one in enumerate(facts.warehouses)
+            for k, sku in enumerate(concerned)
+            if (one.name, sku) in facts.stale
         ]
     if facts.backorder:
         frozen["b"] = [k for k, sku in enumerate(concerned) if sku in facts.backorder]
@@ -291,7 +293,7 @@ def freeze(order: Order, facts: Facts, skus: Collection[str] = ()) -> Json:
         frozen["g"] = [[k, _GOODS.pack(facts.goods[sku])] for k, sku in enumerate(concerned) if sku in facts.goods]
     if facts.planned_today:
         planned = facts.planned_today
-        frozen["p"] = [[n, planned[name]] for n, name in enumerate(names) if name in planned]
+        frozen["p"] = [[n, planned[one.name]] for n, one in enumerate(facts.warehouses) if one.name in planned]
     return frozen
 
 
@@ -330,13 +332,13 @@ def _concerned(order: Order, extra: Iterable[str]) -> list[str]:
     return sorted(found)
 
 
-def _stock(available: Mapping[tuple[str, str], int], names: Sequence[str], skus: Sequence[str]) -> list[list[int]]:
+def _stock(facts: Facts, skus: Sequence[str]) -> list[list[int]]:
     """Per SKU: warehouse's place, units, place, units, …; places without units are left out."""
-    rows, get = [], available.get
+    rows, units_at, warehouses = [], facts.available.get, facts.warehouses
     for sku in skus:
         row: list[int] = []
-        for n, name in enumerate(names):
-            if units := get((name, sku)):
+        for n, one in enumerate(warehouses):
+            if units := units_at((one.name, sku)):
                 row += (n, units)
         rows.append(row)
     return rows
