@@ -8,8 +8,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -19,6 +20,7 @@ from typing import Any
 from pgqueuer.adapters.persistence.qb import QueryBuilderEnvironment, QueryQueueBuilder
 from pgqueuer.db import PsycopgDriver
 from pgqueuer.models import Job, TracebackRecord
+from pgqueuer.ports.driver import NotifyCallback
 from pgqueuer.queries import EntrypointExecutionParameter, Queries
 from pgqueuer.types import JOB_STATUS, JobId, QueueEntrypoint, QueueManagerId
 from psycopg import AsyncConnection
@@ -37,6 +39,9 @@ SELECT entrypoint AS lane, min((headers->>'room')::int) AS room,
        min(execute_after) FILTER (WHERE status = 'queued' AND execute_after >= now()) - now() AS later
   FROM queue.pgqueuer GROUP BY entrypoint ORDER BY min(id)"""
 _LISTEN = "LISTEN hub_queue"
+_NEWS = "table_changed_event"
+# A busy system tells of a hundred changes a second, nearly all of them of other workers' jobs.
+_REST = 0.025
 # Jobs are locked before any of them changes. Whoever claims may hold the lock of one that was claimed a moment before (SKIP LOCKED
 # locks the newest version of a row and only then sees that it is no longer queued) while it waits for the seat of another that
 # is being given back: a job changed before the next is locked would close the circle. A job that is only locked keeps nobody
@@ -62,11 +67,37 @@ UPDATE queue.pgqueuer SET status = 'queued', queue_manager_id = NULL, slot = NUL
 
 
 class Line(PsycopgDriver):
-    """A worker's connections to its database: PgQueuer's driver on the one that hears, its statements on another."""
+    """A worker's connections to its database: PgQueuer's driver on the one that hears, its statements on another.
+
+    News of jobs only say that there is something to look at: those that come before the look has begun that answers the first
+    of them say nothing more, and after a look that was in vain they wait for a moment."""
 
     def __init__(self, hears: AsyncConnection, talks: AsyncConnection) -> None:
         super().__init__(hears)
         self._talks = PsycopgDriver(talks)
+        self.heard = True  # anything since the last look began; before anybody listens, it is not known
+        self._listens = False
+        self._quiet_until = 0.0
+
+    def begin_look(self) -> None:
+        """Whatever was heard until now, this look sees."""
+        self.heard = not self._listens
+
+    def rest(self) -> None:
+        """The look was in vain: the next news wait."""
+        self._quiet_until = asyncio.get_running_loop().time() + _REST
+
+    async def add_listener(self, channel: str, callback: NotifyCallback) -> None:
+        await super().add_listener(channel, partial(self._hear, callback))
+        self._listens = True
+
+    def _hear(self, callback: NotifyCallback, payload: str | bytes | bytearray) -> None:
+        if _NEWS not in str(payload):
+            callback(payload)
+        elif not self.heard:
+            self.heard = True
+            loop = asyncio.get_running_loop()
+            loop.call_at(max(loop.time(), self._quiet_until), callback, payload)
 
     async def fetch(self, query: str, *args: object) -> list[dict[str, object]]:
         return await self._talks.fetch(query, *args)
@@ -82,6 +113,9 @@ async def open_line(engine: Engine) -> AsyncIterator[Line]:
     async with await AsyncConnection.connect(**words) as talks, await AsyncConnection.connect(**words) as hears:
         # Before anything is said: PgQueuer's first question whether it is heard would be lost, and end the line 10 s later.
         await hears.execute(_LISTEN)
+        # What is said there is found by keys of one small table: planning it for the values at hand takes longer than doing it.
+        await talks.execute("SET plan_cache_mode = force_generic_plan")
+        talks.prepare_threshold = 0
         yield Line(hears, talks)
 
 
@@ -98,6 +132,7 @@ class Claims(Queries):
     """PgQueuer's statements for one worker, `owner`. `choose`: of the lanes that have a job to claim, and those of which jobs are
     held, which to ask, for as many jobs as lanes. `counter`: seconds that also count while the process is frozen."""
 
+    driver: Line
     qbe: QueryBuilderEnvironment = field(default_factory=partial(QueryBuilderEnvironment, SETTINGS))
     qbq: QueryQueueBuilder = field(default_factory=partial(QueryQueueBuilder, SETTINGS))
     owner: uuid.UUID = field(kw_only=True)
@@ -107,6 +142,7 @@ class Claims(Queries):
     held: dict[int, Held] = field(default_factory=dict)
     later: timedelta | None = None
     missed: bool = False
+    sated: bool = False
 
     async def dequeue(
         self,
@@ -116,13 +152,18 @@ class Claims(Queries):
         global_concurrency_limit: int | None,
         heartbeat_timeout: timedelta,
     ) -> list[Job]:
-        """Look what can be claimed, and claim it."""
+        """Look what can be claimed, and claim it. PgQueuer asks again after every job it got: not where there was no more."""
+        sated, self.sated = self.sated, False
+        if sated and not self.driver.heard:
+            return []
+        self.driver.begin_look()
         rows: list[dict[str, Any]] = await self.driver.fetch(_LOOK, self.lease)
         self.later = min((row["later"] for row in rows if row["later"] is not None), default=None)
         rooms = {str(row["lane"]): int(row["room"]) for row in rows if _is_open(row)}
-        lanes = self.choose(list(rooms), [each.lane for each in self.held.values()])
+        lanes = self._choose_of(rooms)
         self.missed = False
         if not lanes:
+            self.driver.rest()
             return []
         began = self.counter()
         asked = {QueueEntrypoint(lane): EntrypointExecutionParameter(rooms[lane]) for lane in lanes}
@@ -130,7 +171,12 @@ class Claims(Queries):
         self.missed = not jobs
         for job in jobs:
             self.held[job.id] = Held(job.entrypoint, began + self.lease.total_seconds())
+        emptied = {str(job.entrypoint) for job in jobs} - {str(row["lane"]) for row in rows if _has_more(row)}
+        self.sated = not self._choose_of(lane for lane in rooms if lane not in emptied)
         return jobs
+
+    def _choose_of(self, lanes: Iterable[str]) -> list[str]:
+        return self.choose(list(lanes), [each.lane for each in self.held.values()])
 
     async def eligible_queued_work(self, entrypoints: list[QueueEntrypoint]) -> int:
         """Whether another worker was quicker in the last look: what it left may be had."""
@@ -179,6 +225,11 @@ class Claims(Queries):
         """Whether a job is ours for certain."""
         held = self.held.get(job_id)
         return held is not None and self.counter() < held.ends
+
+
+def _has_more(row: Mapping[str, Any]) -> bool:
+    """Whether one more job could be claimed in a lane after one was."""
+    return bool(row["lost"] + row["waiting"] > 1)
 
 
 def _is_open(row: Mapping[str, Any]) -> bool:

@@ -34,11 +34,21 @@ Answer = list[tuple[Any, ...]]
 def converse(tx: Connection, said: Sequence[Said]) -> list[Answer]:
     """Say these in this order, inside the transaction, and read all answers: the rows of each. The error of the first that fails
     is raised as the driver's; those after it were not done. No COPY."""
+    reader = Transformer(cast(Any, tx.connection.driver_connection))
+    return [_rows(reader, result) for result in _results(tx, said)]
+
+
+def change(tx: Connection, said: Sequence[Said]) -> int:
+    """The same for statements that change rows; how many rows that were."""
+    return sum([result.command_tuples or 0 for result in _results(tx, said)])
+
+
+def _results(tx: Connection, said: Sequence[Said]) -> list[Any]:
     line: Any = tx.connection.driver_connection
     known: dict[str, bytes] = tx.info.setdefault(_PREPARED, {})
     fresh: list[str] = []
     try:
-        results = _send(line, said, known, fresh)
+        return _send(line, said, known, fresh)
     except InvalidSqlStatementName:
         known.clear()  # somebody else has the server forget all of them
         raise
@@ -47,8 +57,6 @@ def converse(tx: Connection, said: Sequence[Said]) -> list[Answer]:
         for text in fresh:
             known.pop(text, None)
         raise
-    reader = Transformer(line)
-    return [_rows(reader, result) for result in results]
 
 
 def forget_prepared(tx: Connection) -> None:

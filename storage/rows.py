@@ -13,9 +13,18 @@ from sqlalchemy import Column, Connection, Select, Table, delete, exc, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 
-from .lines import Said, converse
+from .lines import Said, change
 from .many import among, bind_values
-from .statements import Statement, copy_of, insert_missing_of, insert_of, update_many_of, update_of, widened
+from .statements import (
+    Statement,
+    copy_of,
+    insert_many_of,
+    insert_missing_of,
+    insert_of,
+    update_many_of,
+    update_of,
+    widened,
+)
 
 __all__ = [
     "Row",
@@ -62,10 +71,16 @@ def sent_together(tx: Connection, rows: int = 1) -> Iterator[None]:
 def _send_waiting(tx: Connection, waiting: list[Said]) -> None:
     if not waiting:
         return
-    said, errors = waiting[:], tx.dialect.loaded_dbapi.Error
+    said = waiting[:]
     waiting.clear()
+    _say(tx, said)
+
+
+def _say(tx: Connection, said: Sequence[Said]) -> int:
+    """Say these in one go; how many rows they changed. The driver's errors are told as SQLAlchemy tells them."""
+    errors = tx.dialect.loaded_dbapi.Error
     try:
-        converse(tx, said)
+        return change(tx, said)
     except errors as error:
         line: Any = tx.connection.driver_connection
         lost = tx.dialect.is_disconnect(error, line, None)
@@ -99,10 +114,13 @@ def insert_tuples(tx: Connection, table: Table, names: tuple[str, ...], values: 
 
 
 def _put(tx: Connection, table: Table, statement: Statement, values: Sequence[tuple[Any, ...]]) -> None:
-    if len(values) >= _MANY and tx.dialect.name == "postgresql" and not _is_sending_together(tx):
+    if len(values) == 1 or tx.dialect.name != "postgresql":
+        _insert(tx, statement, values)
+    elif len(values) >= _MANY and not _is_sending_together(tx):
         _copy(tx, table, statement.names, values)
     else:
-        _insert(tx, statement, values)
+        many = insert_many_of(tx.dialect, table, statement.names, missing=False)
+        _run_many(tx, many.text, values)
 
 
 def _is_sending_together(tx: Connection) -> bool:
@@ -114,6 +132,9 @@ def insert_missing(tx: Connection, table: Table, rows: Sequence[Mapping[str, Any
     """Insert rows; one that meets an existing row of any unique index is left out. Returns how many were inserted."""
     if not rows:
         return 0
+    if len(rows) > 1 and tx.dialect.name == "postgresql":
+        many = insert_many_of(tx.dialect, table, tuple(rows[0]), missing=True)
+        return _run_many(tx, many.text, list(map(many.pick, rows)))
     statement = insert_missing_of(tx.dialect, table, tuple(rows[0]))
     return _insert(tx, statement, list(map(statement.pick, rows)))
 
@@ -132,7 +153,7 @@ def update_rows(tx: Connection, table: Table, rows: Sequence[Mapping[str, Any]],
     """Set `columns` of rows found by their primary key, each row once."""
     if len(rows) > 1 and tx.dialect.name == "postgresql":
         many = update_many_of(tx.dialect, table, columns)
-        _run(tx, many.text, [tuple(map(list, zip(*map(many.pick, rows), strict=True)))])
+        _run_many(tx, many.text, list(map(many.pick, rows)))
     elif rows:
         statement = update_of(tx.dialect, table, columns)
         _run(tx, statement.text, list(map(statement.pick, rows)))
@@ -196,6 +217,15 @@ def _run(tx: Connection, text: str, values: Sequence[tuple[Any, ...]]) -> int:
     # One row is an ordinary statement: many are sent as a pipeline, which has its price.
     told: Any = values if len(values) > 1 else values[0]
     return tx.exec_driver_sql(text, told).rowcount
+
+
+def _run_many(tx: Connection, text: str, values: Sequence[tuple[Any, ...]]) -> int:
+    """A statement of PostgreSQL whose marks take a list each: a statement for each row costs both sides several times as much."""
+    said: Said = (text, list(map(list, zip(*values, strict=True))))
+    if (waiting := tx.info.get(_TOGETHER)) is not None:
+        waiting.append(said)
+        return 0
+    return _say(tx, [said])
 
 
 def _copy(tx: Connection, table: Table, names: tuple[str, ...], values: Sequence[tuple[Any, ...]]) -> None:

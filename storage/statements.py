@@ -9,7 +9,7 @@ from functools import cache, lru_cache
 from operator import itemgetter
 from typing import Any, cast
 
-from sqlalchemy import Dialect, Table, bindparam, func, insert, update
+from sqlalchemy import Dialect, Table, bindparam, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
@@ -42,6 +42,19 @@ def insert_missing_of(dialect: Dialect, table: Table, names: tuple[str, ...]) ->
     """The same, for a row that no unique index knows; any other is left out."""
     statement = sqlite.insert(table) if dialect.name == "sqlite" else postgresql.insert(table)
     return _read(statement.on_conflict_do_nothing().compile(dialect=_by_place(dialect), column_keys=names))
+
+
+@lru_cache(maxsize=1024)
+def insert_many_of(dialect: Dialect, table: Table, names: tuple[str, ...], *, missing: bool) -> Statement:
+    """The same for several rows of PostgreSQL at once: each mark takes a list, the values of one column of all rows. `missing`: a
+    row that a unique index knows is left out."""
+    lists = [bindparam(f"b_{name}", type_=ARRAY(table.c[name].type)) for name in names]
+    told = func.unnest(*lists).table_valued(*names).render_derived("told")
+    rows = select(*[told.c[name] for name in names])
+    statement = postgresql.insert(table).from_select(list(names), rows, include_defaults=False)
+    read = _read((statement.on_conflict_do_nothing() if missing else statement).compile(dialect=_by_place(dialect)))
+    marks = tuple([name.removeprefix("b_") for name in read.names])
+    return Statement(read.text, marks, _picker(marks))
 
 
 @lru_cache(maxsize=1024)
