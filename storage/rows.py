@@ -46,6 +46,8 @@ Row = dict[str, Any]
 _CHUNK = 500
 # From so many rows on, PostgreSQL takes them faster as one stream than as statements, each planned and answered by itself.
 _MANY = 32
+# Up to so many each, leaving with other statements in one go gains more than a stream of their own.
+_FEW = 128
 # Rows that SQLite takes with one statement: beyond some twenty nothing is gained.
 _WIDE = 16
 _TOGETHER = "sent together"
@@ -56,7 +58,7 @@ def sent_together(tx: Connection, rows: int = 1) -> Iterator[None]:
     """Statements whose answers nobody looks at, sent to PostgreSQL one after the other without waiting in between; when this
     ends, all of them were done, or the first that failed is raised as SQLAlchemy raises it. Nothing inside may read, nor ask
     how many rows there were. `rows`: about how many each statement has; many go as streams, which need an answer each."""
-    if tx.dialect.name == "sqlite" or rows >= _MANY:
+    if tx.dialect.name == "sqlite" or rows >= _FEW:
         yield
         return
     info, waiting = tx.info, list[Said]()
