@@ -13,10 +13,10 @@ from functools import cache, lru_cache
 from itertools import repeat
 from typing import Any
 
-from sqlalchemy import Connection, Dialect, RootTransaction, Select, Update, exc, func, select
+from sqlalchemy import Connection, Delete, Dialect, RootTransaction, Select, Update, exc, func, select
 from sqlalchemy.sql.compiler import SQLCompiler
 
-from .lines import converse
+from .lines import change, converse
 from .many import among, bind_values
 from .rows import Row, Table, chunks, send_before
 
@@ -104,10 +104,17 @@ def _found_by(dialect: str, table: Table, names: tuple[str, ...], column: str, l
     return found.with_for_update() if lock else found
 
 
-def tell(tx: Connection, statement: Update, values: Mapping[str, Any]) -> None:
-    """An update that was built once, with the values of its marks."""
+def tell(tx: Connection, statement: Update | Delete, values: Mapping[str, Any]) -> int:
+    """A change that was built once, with the values of its marks; how many rows it changed."""
     told = _asked(tx.dialect, statement)
-    tx.exec_driver_sql(told.text, tuple(told.bind(values)) if told.places is not None else told.bind(values))
+    bound = told.bind(values)
+    if tx.dialect.name == "sqlite":
+        return tx.exec_driver_sql(told.text, bound if told.places is None else tuple(bound)).rowcount
+    send_before(tx)
+    try:
+        return change(tx, [(told.text, bound)])
+    except tx.dialect.loaded_dbapi.Error as error:
+        raise _told(tx, error) from error
 
 
 def ask_ahead(tx: Connection, questions: Sequence[Question]) -> None:
@@ -156,10 +163,10 @@ class _Asked:
 
 
 @cache
-def _asked(dialect: Dialect, query: Select[Any] | Update) -> _Asked:
+def _asked(dialect: Dialect, query: Select[Any] | Update | Delete) -> _Asked:
     compiled = query.compile(dialect=dialect)
     if not isinstance(compiled, SQLCompiler):
-        raise TypeError("a question is a select, what is told an update")
+        raise TypeError("a question is a select, what is told a change")
     columns = query.selected_columns if isinstance(query, Select) else select().selected_columns
     readers = []
     for place, column in enumerate(columns):

@@ -41,7 +41,7 @@ SELECT entrypoint AS lane, min((headers->>'room')::int) AS room,
 _LISTEN = "LISTEN hub_queue"
 _NEWS = "table_changed_event"
 # A busy system tells of a hundred changes a second, nearly all of them of other workers' jobs.
-_REST = 0.025
+_REST, _LONGEST_REST = 0.025, 0.1
 # Jobs are locked before any of them changes. Whoever claims may hold the lock of one that was claimed a moment before (SKIP LOCKED
 # locks the newest version of a row and only then sees that it is no longer queued) while it waits for the seat of another that
 # is being given back: a job changed before the next is locked would close the circle. A job that is only locked keeps nobody
@@ -78,14 +78,17 @@ class Line(PsycopgDriver):
         self.heard = True  # anything since the last look began; before anybody listens, it is not known
         self._listens = False
         self._quiet_until = 0.0
+        self._vain = 0  # looks in a row
 
     def begin_look(self) -> None:
         """Whatever was heard until now, this look sees."""
         self.heard = not self._listens
 
-    def rest(self) -> None:
-        """The look was in vain: the next news wait."""
-        self._quiet_until = asyncio.get_running_loop().time() + _REST
+    def end_look(self, *, vain: bool) -> None:
+        """After a look in vain the next news wait, the longer the more of them there were."""
+        self._vain = self._vain + 1 if vain else 0
+        rest = min(_LONGEST_REST, _REST * 2.0 ** min(self._vain, 9) / 2) if vain else 0.0
+        self._quiet_until = asyncio.get_running_loop().time() + rest
 
     async def add_listener(self, channel: str, callback: NotifyCallback) -> None:
         await super().add_listener(channel, partial(self._hear, callback))
@@ -162,8 +165,8 @@ class Claims(Queries):
         rooms = {str(row["lane"]): int(row["room"]) for row in rows if _is_open(row)}
         lanes = self._choose_of(rooms)
         self.missed = False
+        self.driver.end_look(vain=not lanes)
         if not lanes:
-            self.driver.rest()
             return []
         began = self.counter()
         asked = {QueueEntrypoint(lane): EntrypointExecutionParameter(rooms[lane]) for lane in lanes}

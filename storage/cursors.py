@@ -8,6 +8,7 @@ from functools import cache
 
 from sqlalchemy import BigInteger, ColumnElement, Connection, Update, and_, bindparam, case, func, select, update
 
+from .asking import Question, ask, tell
 from .many import among, bind_values
 from .rows import Row, insert_missing, rows_of
 from .tables import accounts, cursors
@@ -84,13 +85,13 @@ def claim_cursors(
 
 def any_due(tx: Connection, *, now: int) -> bool:
     """Whether `claim_cursors` may find a stream."""
-    return tx.execute(_DUE, {"now": now}).first() is not None
+    return bool(ask(tx, Question(_DUE, {"now": now})))
 
 
 def save_cursor(tx: Connection, row: Row) -> bool:
     """Write a cursor that is still ours; False (and nothing written) when another reader has taken it over."""
     ours = {"of_account": row["account_id"], "of_stream": row["stream"], "of_token": row["token"]}
-    return tx.execute(_SAVE, ours | {name: row[name] for name in _SAVED}).rowcount == 1
+    return tell(tx, _SAVE, ours | {name: row[name] for name in _SAVED}) == 1
 
 
 def keep_cursor(tx: Connection, row: Row, *, now: int, lease: int) -> bool:
@@ -103,7 +104,7 @@ def set_due(tx: Connection, account_ids: Sequence[int], now: int, *, gap: int = 
     """Let these accounts' polls run at once, but `gap` µs after they last ended at the earliest: a hundred hints in one second
     are one poll."""
     if account_ids:
-        tx.execute(_hasten(tx.dialect.name), bind_values(tx, account_ids) | {"now": now, "gap": gap})
+        tell(tx, _hasten(tx.dialect.name), bind_values(tx, account_ids) | {"now": now, "gap": gap})
 
 
 @cache

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 
-from sqlalchemy import Connection, bindparam, delete, select, update
+from sqlalchemy import Connection, Delete, bindparam, delete, select, update
 
+from .asking import Question, ask, tell
+from .many import among, bind_values
 from .rows import insert_missing
 from .tables import hints
 
@@ -29,14 +32,20 @@ def put_hints(tx: Connection, account_id: int, external_ids: Iterable[str], *, d
 
 def list_due_hints(tx: Connection, account_id: int, *, now: int, limit: int) -> list[tuple[str, int]]:
     """(external id, due_at in µs) of an account's hints that are due, the earliest first."""
-    asked = tx.execute(_DUE, {"account_id": account_id, "now": now, "limit": limit})
-    return [(row.external_id, row.due_at) for row in asked]
+    asked = ask(tx, Question(_DUE, {"account_id": account_id, "now": now, "limit": limit}))
+    return [(external_id, due_at) for external_id, due_at in asked]
 
 
 def delete_hints(tx: Connection, account_id: int, external_ids: Sequence[str]) -> None:
     """Forget hints that were followed."""
-    h = hints
-    tx.execute(delete(h).where(h.c.account_id == account_id, h.c.external_id.in_(external_ids)))
+    if external_ids:
+        tell(tx, _followed(tx.dialect.name), {"account_id": account_id, **bind_values(tx, external_ids)})
+
+
+@cache
+def _followed(dialect: str) -> Delete:
+    h = hints.c
+    return delete(hints).where(h.account_id == bindparam("account_id"), among(dialect, h.external_id))
 
 
 def postpone_hints(tx: Connection, account_id: int, external_ids: Sequence[str], *, tries: int, due_at: int) -> None:

@@ -31,7 +31,7 @@ from sqlalchemy import (
 
 from domain.errors import RetryableError
 
-from .asking import Question, ask_rows
+from .asking import Question, ask, ask_rows
 from .many import among, bind_values, each_value
 from .rows import Row, chunks, insert_missing, insert_rows, rows_of, update_rows
 from .tables import inbox
@@ -143,9 +143,13 @@ def body_hash(body: bytes) -> bytes:
 
 def due_documents(tx: Connection, limit: int, part: tuple[int, int] = (0, 1)) -> list[int]:
     """Ids of documents that wait to be absorbed, oldest first: those of `part` (which one, of how many)."""
+    return [row[0] for row in ask(tx, about_due(limit, part))]
+
+
+def about_due(limit: int, part: tuple[int, int] = (0, 1)) -> Question:
+    """What `due_documents` asks."""
     number, parts = part
-    told = {"limit": limit} | ({"number": number, "parts": parts} if parts > 1 else {})
-    return list(tx.execute(_due(parts > 1), told).scalars())
+    return Question(_due(parts > 1), {"limit": limit} | ({"number": number, "parts": parts} if parts > 1 else {}))
 
 
 @cache
@@ -166,14 +170,24 @@ def claim_documents(tx: Connection, ids: Sequence[int], known: Mapping[int, Row]
     """Lock these documents for this transaction, oldest first. Left out: what another worker holds, what is not new any
     more, and what has an older version that is still waiting elsewhere (nothing overtakes within one document). `known` are
     those that were loaded before: of a document nothing changes but how it ended."""
-    query = _claim(tx.dialect.name)
-    held = {row_id for chunk in chunks(sorted(ids)) for row_id in tx.execute(query, bind_values(tx, chunk)).scalars()}
+    held = {row[0] for question in about_claims(tx, ids) for row in ask(tx, question)}
     rows = {row_id: row for row_id, row in (known or {}).items() if row_id in held}
     # The first version of a document has none before it.
     later = [row_id for row_id in held if row_id not in rows or rows[row_id]["seq"] > 1]
     late = {row_id for chunk in chunks(sorted(later)) for row_id in _behind(tx, chunk, held)}
     rows |= {row["id"]: row for row in load_documents(tx, held - late - rows.keys())}
     return [rows[row_id] for row_id in sorted(held - late)]
+
+
+def about_claims(tx: Connection, ids: Sequence[int]) -> list[Question]:
+    """What `claim_documents` asks first: whose answer has come holds them."""
+    query = _claim(tx.dialect.name)
+    return [Question(query, bind_values(tx, chunk)) for chunk in chunks(sorted(ids))]
+
+
+def about_older(tx: Connection, ids: Sequence[int]) -> Question:
+    """What `claim_documents` asks of documents that are not the first of their kind."""
+    return Question(_pairs(tx.dialect.name), bind_values(tx, ids))
 
 
 @cache
@@ -331,7 +345,7 @@ def _present(tx: Connection, ids: Sequence[int]) -> set[int]:
 
 
 def _behind(tx: Connection, ids: Sequence[int], held: set[int]) -> list[int]:
-    pairs = tx.execute(_pairs(tx.dialect.name), bind_values(tx, ids))
+    pairs = ask(tx, about_older(tx, ids))
     return [row_id for row_id, older_id in pairs if older_id not in held]
 
 

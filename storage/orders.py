@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, and_, bindparam, func, literal, or_, select, true, tuple_
 
 from .asking import Question, ask
-from .many import among_pairs, bind_pairs, each_pair
+from .many import among, among_pairs, bind_pairs, bind_values, each_pair, each_value
 from .rows import Row, chunks, insert_missing, rows_of
 from .tables import exceptions, fulfilment_lines, fulfilments, order_lines, orders, tombstones
 
@@ -43,15 +43,25 @@ def _ids_of(dialect: str) -> Select[Any]:
 
 def find_finished(tx: Connection, account_id: int, external_ids: Sequence[str]) -> set[str]:
     """Those of these orders that are completed or closed: nothing of ours can go out for them any more."""
-    found: set[str] = set()
-    for chunk in chunks(sorted(set(external_ids))):
-        query = select(orders.c.external_id).where(
-            orders.c.account_id == account_id,
-            orders.c.external_id.in_(chunk),
-            orders.c.status.in_(("completed", "closed")),
-        )
-        found |= set(tx.execute(query).scalars())
-    return found
+    return {row[0] for question in about_finished(tx, account_id, external_ids) for row in ask(tx, question)}
+
+
+def about_finished(tx: Connection, account_id: int, external_ids: Sequence[str]) -> list[Question]:
+    """What `find_finished` asks."""
+    query, account = _finished_of(tx.dialect.name), {"account_id": account_id}
+    return [Question(query, account | bind_values(tx, chunk)) for chunk in chunks(sorted(set(external_ids)))]
+
+
+@cache
+def _finished_of(dialect: str) -> Select[Any]:
+    o, over = orders.c, or_(orders.c.status == "completed", orders.c.status == "closed")
+    mine = o.account_id == bindparam("account_id")
+    if dialect == "sqlite":
+        return select(o.external_id).where(mine, among(dialect, o.external_id), over)
+    told = each_value(o.external_id)  # once for each, as in `_ids_of`
+    of_account = select(o.external_id).where(mine, o.external_id.between(told.c.value, told.c.value), over)
+    found = of_account.order_by(o.external_id).limit(1).lateral()
+    return select(found.c.external_id).select_from(told.join(found, true()))
 
 
 def find_tombstones(tx: Connection, identities: Iterable[Identity]) -> set[Identity]:
