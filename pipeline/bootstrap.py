@@ -34,7 +34,7 @@ from .gather import Gather
 from .settings import Settings
 
 _NODE_LEASE = 3_600_000_000
-_WAKES_GATHER, _WAKES_APART = 0.01, 0.04  # seconds
+_WAKES_GATHER, _WAKES_APART = 0.01, 0.08  # seconds
 _LONGEST_CALL = 30.0
 _inside = threading.local()
 

@@ -182,10 +182,10 @@ def _store(hub: Hub, told: Sequence[_Delivery]) -> list[bool]:
         _store_orders(hub, tx, [each for each, first in zip(told, new, strict=True) if first], now)
         for account_id, ids in sorted(named.items()):
             put_hints(tx, account_id, sorted(ids), due_at=now)
-        set_due(tx, sorted(named), now, gap=_HINT_GAP)
-        if hub.shared:
+        due = set_due(tx, sorted(named), now, gap=_HINT_GAP)
+        if hub.shared and due:  # a poll that comes later is planned when it comes
             directory, calls = read_directory(hub, tx), hub.settings.calls
-            hub.wake(pull_job(each, "poll", directory.calls("account", each, calls)) for each in sorted(named))
+            hub.wake(pull_job(each, "poll", directory.calls("account", each, calls)) for each in due)
         return new
 
 

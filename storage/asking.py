@@ -26,9 +26,9 @@ Answer = list[tuple[Any, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A select that was built once, and the values of its marks."""
+    """A select, or a change that returns columns, that was built once, and the values of its marks."""
 
-    query: Select[Any]
+    query: Select[Any] | Update
     values: Mapping[str, Any]
 
 
@@ -167,7 +167,7 @@ def _asked(dialect: Dialect, query: Select[Any] | Update | Delete) -> _Asked:
     compiled = query.compile(dialect=dialect)
     if not isinstance(compiled, SQLCompiler):
         raise TypeError("a question is a select, what is told a change")
-    columns = query.selected_columns if isinstance(query, Select) else select().selected_columns
+    columns: Any = query.selected_columns if isinstance(query, Select) else query.exported_columns
     readers = []
     for place, column in enumerate(columns):
         reader = column.type.dialect_impl(dialect).result_processor(dialect, None)

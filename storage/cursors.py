@@ -100,11 +100,13 @@ def keep_cursor(tx: Connection, row: Row, *, now: int, lease: int) -> bool:
     return tx.execute(update(cursors).where(*ours).values(lease_until=now + lease)).rowcount == 1
 
 
-def set_due(tx: Connection, account_ids: Sequence[int], now: int, *, gap: int = 0) -> None:
+def set_due(tx: Connection, account_ids: Sequence[int], now: int, *, gap: int = 0) -> list[int]:
     """Let these accounts' polls run at once, but `gap` µs after they last ended at the earliest: a hundred hints in one second
-    are one poll."""
-    if account_ids:
-        tell(tx, _hasten(tx.dialect.name), bind_values(tx, account_ids) | {"now": now, "gap": gap})
+    are one poll. Returns those that are due now and were not before."""
+    if not account_ids:
+        return []
+    told = ask(tx, Question(_hasten(tx.dialect.name), bind_values(tx, account_ids) | {"now": now, "gap": gap}))
+    return sorted([account_id for account_id, due_at in told if due_at <= now])
 
 
 @cache
@@ -114,7 +116,7 @@ def _hasten(dialect: str) -> Update:
     ran = cursors.c.ran_at
     soonest = case((func.coalesce(ran, 0) + gap > now, ran + gap), else_=now)
     mine = (among(dialect, cursors.c.account_id), cursors.c.stream == "poll", cursors.c.due_at > soonest)
-    return update(cursors).where(*mine).values(due_at=soonest)
+    return update(cursors).where(*mine).values(due_at=soonest).returning(cursors.c.account_id, cursors.c.due_at)
 
 
 def _at(row: Row) -> ColumnElement[bool]:

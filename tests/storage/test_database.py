@@ -243,10 +243,20 @@ def test_a_poll_can_be_brought_forward_and_never_put_off(store: Store) -> None:
     account_id = account(store)
     with store.write() as tx:
         ensure_cursors(tx, account_id, watermark=0, due={"poll": NOW + HOUR, "day": NOW + HOUR, "week": NOW + HOUR})
-        set_due(tx, [account_id], NOW)
-        set_due(tx, [account_id], NOW + 5)
+        assert set_due(tx, [account_id], NOW) == [account_id]
+        assert set_due(tx, [account_id], NOW + 5) == []
         rows = rows_of(tx, t.cursors.select().order_by(t.cursors.c.due_at))
         assert (rows[0]["stream"], rows[0]["due_at"]) == ("poll", NOW)
+
+
+def test_a_poll_that_ended_a_moment_ago_is_brought_forward_and_not_due_yet(store: Store) -> None:
+    account_id = account(store)
+    with store.write() as tx:
+        ensure_cursors(tx, account_id, watermark=0, due={"poll": NOW + HOUR, "day": NOW + HOUR, "week": NOW + HOUR})
+        tx.execute(t.cursors.update().values(ran_at=NOW - 3))
+        assert set_due(tx, [account_id], NOW, gap=5) == []
+        rows = rows_of(tx, t.cursors.select().order_by(t.cursors.c.due_at))
+        assert (rows[0]["stream"], rows[0]["due_at"]) == ("poll", NOW + 2)
 
 
 # --- the directory ---------------------------------------------------------------------------------------------------
