@@ -10,8 +10,9 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -29,7 +30,8 @@ from sandbox import Running
 from sandbox import start as start_sandbox
 
 from .ledgers import ACCOUNTS, Report, call, compare, get
-from .processes import answers, cpu_of, free_port, running_hub, wait_until
+from .postgres import server_pids
+from .processes import answers, cpu_of, cpu_seconds, free_port, running_hub, wait_until
 
 # What the largest plan allows, and far more than these machines ask for: whoever measures the hub must not measure a plan.
 SHOPIFY_POINTS, ANY_POINTS = 2_000.0, 1_000_000.0
@@ -79,7 +81,8 @@ def run_demo(
     `seconds` of the report: from just before the first order is placed at its channel to the moment when nothing moves any
     more and nothing moves afterwards: every order pulled, checked, decided, pushed, shipped, its news absorbed, its tracking
     number told to the channel and the answer committed. Starting and ending of processes and the comparison of the ledgers are
-    outside. `cpu_ms_per_order` is what each process used between the same two moments."""
+    outside. `cpu_ms_per_order` is what each process used between the same two moments, `database` what all processes of a
+    PostgreSQL server did that was started for it."""
     with contextlib.ExitStack() as stack:
         place = folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hub-demo-")))
         box = stack.enter_context(
@@ -100,9 +103,10 @@ def run_demo(
             "sandbox": box.process.pid,
             **started,
         }
-        before = cpu_by_name(pids)
+        used = partial(_used, pids, server_pids(database))
+        before = used()
         place_orders(box, orders, seed)
-        report, quiet = _until_accounted(hub, box, orders, pids, end=began + _LONGEST[faults], settled=_SETTLED * tempo)
+        report, quiet = _until_accounted(hub, box, orders, used, end=began + _LONGEST[faults], settled=_SETTLED * tempo)
         report.seconds = round(quiet.at - began, 2)
         report.orders_per_second = round(orders / report.seconds, 1)
         report.cpu_ms_per_order = _per_order(before, quiet.cpu, orders)
@@ -220,7 +224,7 @@ class _Quiet:
 
 
 def _until_accounted(
-    hub: Hub, box: Running, orders: int, pids: Mapping[str, int], *, end: float, settled: float
+    hub: Hub, box: Running, orders: int, used: Callable[[], dict[str, float]], *, end: float, settled: float
 ) -> tuple[Report, _Quiet]:
     """Wait until nothing moves and everything is accounted for, or the time is up; says since when nothing moved."""
     quiet: _Quiet | None = None
@@ -229,7 +233,7 @@ def _until_accounted(
         if not is_quiet(hub):
             quiet = None
             continue
-        quiet = quiet or _Quiet(time.monotonic(), cpu_by_name(pids))
+        quiet = quiet or _Quiet(time.monotonic(), used())
         if time.monotonic() - quiet.at <= settled:
             continue  # comparing costs more than what is measured, and would be in vain
         report = compare(hub, box)
@@ -237,7 +241,12 @@ def _until_accounted(
         if report.good and placed >= orders:
             return report, quiet
         time.sleep(0.5)
-    return compare(hub, box), _Quiet(time.monotonic(), cpu_by_name(pids))
+    return compare(hub, box), _Quiet(time.monotonic(), used())
+
+
+def _used(pids: Mapping[str, int], server: Sequence[int]) -> dict[str, float]:
+    """What every process has used, and what the database server's together."""
+    return cpu_by_name(pids) | ({"database": cpu_seconds(server)} if server else {})
 
 
 def cpu_by_name(pids: Mapping[str, int]) -> dict[str, float]:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
+from sqlalchemy import make_url
 
 # Durability is the server's promise, not ours, and no test cuts the power: without it a database per test is cheap.
 # What a benchmark's server has: it syncs, as a real one does.
@@ -153,6 +154,13 @@ def copy_folder(primary: Server, slot: str) -> Path:
     command = [*build_prefix(), str(find_binaries() / "pg_basebackup"), *line, "-C", "-S", slot]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env={**os.environ, "PGAPPNAME": slot})
     return folder
+
+
+def server_pids(url: str) -> tuple[int, ...]:
+    """The process of the server at this address whose children the others are, where it is one that `start_server` started."""
+    folder = make_url(url).query.get("host") if url else None
+    data = Path(folder, "data") if isinstance(folder, str) else None
+    return (_postmaster(data),) if data is not None and (data / "postmaster.pid").exists() else ()
 
 
 def _postmaster(data: Path) -> int:

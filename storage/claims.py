@@ -204,6 +204,7 @@ class Claims(Queries):
     async def log_jobs(self, job_status: list[tuple[Job, JOB_STATUS, TracebackRecord | None]]) -> None:
         """Jobs that have ended, as far as they are still ours."""
         ids = [job.id for job, _, _ in job_status]
+        self.driver.end_look(vain=False)  # there is room now: what waits in its lane is looked for at once
         await self.driver.execute(_END, ids, self.owner)
         for each in ids:
             self.held.pop(each, None)

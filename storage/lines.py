@@ -166,10 +166,11 @@ def _dumped(line: Any, text: str, values: Mapping[str, Any] | Sequence[Any]) -> 
 
 def _list(values: list[Any]) -> tuple[bytes, int]:
     """An array of integers, truth values, texts or bytes."""
-    kind = next((type(value) for value in values if value is not None), int)
-    if kind is str or kind is bytes:
-        parts = [None if value is None else value.encode() if kind is str else value for value in values]
-        head = _ARRAY.pack(1, None in parts, _TEXT_OID if kind is str else _BYTES_OID, len(parts), 1)
+    first = next((value for value in values if value is not None), 0)
+    if isinstance(first, (str, bytes)):
+        texts = isinstance(first, str)
+        parts = [None if value is None else value.encode() if texts else value for value in values]
+        head = _ARRAY.pack(1, None in parts, _TEXT_OID if texts else _BYTES_OID, len(parts), 1)
         return b"".join([head, *(_NONE if part is None else _SIZE.pack(len(part)) + part for part in parts)]), _BINARY
     return f"{{{','.join(['NULL' if value is None else str(value) for value in values])}}}".encode(), _TEXT
 

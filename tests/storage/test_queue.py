@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from threading import Barrier, Event
 
@@ -77,6 +78,45 @@ def test_what_is_asked_for_while_it_runs_runs_once_more(pg_store: Store) -> None
             assert keys(again) == ["absorb:0"]
             await end(a, again)
             assert await take(a) == []
+
+    asyncio.run(story())
+
+
+def test_news_that_one_look_answers_are_told_once(pg_store: Store) -> None:
+    async def story() -> None:
+        async with worker(pg_store, "a") as a, a.driver:
+            assert await take(a) == []
+            heard: list[object] = []
+            await a.driver.add_listener("hub_queue", heard.append)
+            a.driver.begin_look()
+            for number in range(5):
+                ask(pg_store, replace(SEND, key=f"send:{number}", lane=f"warehouse:{number}"))
+            await asyncio.sleep(0.3)
+            assert len(heard) == 1, "no look has begun since the first"
+            assert len(await take(a)) == 5
+            ask(pg_store, SEND)
+            await asyncio.sleep(0.3)
+            assert len(heard) == 2
+
+    asyncio.run(story())
+
+
+def test_who_got_all_there_was_looks_again_when_something_was_heard(pg_store: Store) -> None:
+    async def story() -> None:
+        async with worker(pg_store, "a") as a, a.driver:
+            await a.driver.add_listener("hub_queue", lambda _: None)
+            ask(pg_store, SEND)
+            await asyncio.sleep(0.3)
+            assert keys(await take(a)) == ["send:1"]
+            with pg_store.write() as tx:
+                tx.exec_driver_sql("ALTER TABLE queue.pgqueuer DISABLE TRIGGER tg_pgqueuer_changed")
+                put_jobs(tx, [replace(SEND, key="send:2")])
+                tx.exec_driver_sql("ALTER TABLE queue.pgqueuer ENABLE TRIGGER tg_pgqueuer_changed")
+            assert await take(a) == [], "nothing was heard: the question right after a claim is not worth a look"
+            assert keys(await take(a)) == ["send:2"], "any later one is"
+            ask(pg_store, replace(SEND, key="send:3", lane="warehouse:3"))
+            await asyncio.sleep(0.3)
+            assert keys(await take(a)) == ["send:3"]
 
     asyncio.run(story())
 
