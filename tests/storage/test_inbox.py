@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from threading import Barrier
 
 import pytest
@@ -19,6 +20,7 @@ from storage.inbox import (
     known_versions,
     load_documents,
     open_body,
+    part_of,
     put_arrivals,
     seal_arrivals,
     settle_documents,
@@ -207,3 +209,15 @@ def test_bodies_are_sealed_to_their_rows(store: Store) -> None:
     assert b"canary" not in bytes(first["body"])
     with pytest.raises(Exception, match="vault_key"):
         open_body(store.vault, second | {"body": first["body"]})
+
+
+def test_documents_of_one_second_are_one_part_and_those_of_many_are_in_all_parts(store: Store) -> None:
+    ids = iter(range(4096 << 22, 4096 << 32, (1024 << 22) // 4))
+    arrivals = [told(b"a", str(number)) for number in range(48)]
+    with store.write() as tx:
+        put_arrivals(tx, seal_arrivals(store.vault, lambda count: [next(ids) for _ in range(count)], arrivals), NOW)
+        parts = [due_documents(tx, 100, (number, 4)) for number in range(4)]
+        assert sorted(row_id for part in parts for row_id in part) == due_documents(tx, 100)
+    assert all(part_of(row_id, 4) == number for number, part in enumerate(parts) for row_id in part)
+    assert [len(part) for part in parts] == [12] * 4
+    assert all(later - earlier < 1024 << 22 for earlier, later in pairwise(parts[0][:4])), "side by side"
