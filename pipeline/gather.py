@@ -51,18 +51,26 @@ class Gather(Generic[Item, Result]):
 
     def _run(self) -> None:
         while (first := self._queue.get()) is not None:
-            batch, last = [first], False
-            end = time.monotonic() + self._wait
-            while len(batch) < self._limit and not last:
-                try:
-                    item = self._queue.get(timeout=max(0.0, end - time.monotonic()))
-                except queue.Empty:
-                    break
-                last = item is None
-                batch += [] if item is None else [item]
+            batch = [first]
+            # Not woken for each: that costs more than handing it in.
+            if self._queue.qsize() < self._limit - 1:
+                time.sleep(self._wait)
+            last = self._fill(batch)
             self._serve(batch)
             if last:
                 return
+
+    def _fill(self, batch: list[tuple[Item, Future[Result]]]) -> bool:
+        """Add what has come meanwhile, as far as there is room; whether nothing comes any more."""
+        while len(batch) < self._limit:
+            try:
+                item = self._queue.get_nowait()
+            except queue.Empty:
+                return False
+            if item is None:
+                return True
+            batch.append(item)
+        return False
 
     def _serve(self, batch: Sequence[tuple[Item, Future[Result]]]) -> None:
         try:
