@@ -20,7 +20,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 def test_three_workers_together_make_no_more_calls_than_a_lane_holds(world: World) -> None:
-    world.place(20)
+    world.place(120)
     assert not faults_of(world, world.settle())
     assert 1 < max(gauge.most for gauge in world.gauges.values()) <= CALLS
 
