@@ -99,10 +99,21 @@ def insert_tuples(tx: Connection, table: Table, names: tuple[str, ...], values: 
 
 
 def _put(tx: Connection, table: Table, statement: Statement, values: Sequence[tuple[Any, ...]]) -> None:
-    if len(values) >= _MANY and tx.dialect.name == "postgresql" and not _is_sending_together(tx):
+    if tx.dialect.name == "sqlite":
+        _insert(tx, statement, values)
+    elif len(values) >= _MANY and not _is_sending_together(tx):
         _copy(tx, table, statement.names, values)
     else:
-        _insert(tx, statement, values)
+        _say(tx, [(statement.text, each) for each in values])
+
+
+def _say(tx: Connection, said: list[Said]) -> None:
+    """Say these to PostgreSQL, with what else is to be sent together or at once."""
+    waiting = tx.info.get(_TOGETHER)
+    if waiting is None:
+        _send_waiting(tx, said)
+    else:
+        waiting += said
 
 
 def _is_sending_together(tx: Connection) -> bool:
@@ -132,7 +143,7 @@ def update_rows(tx: Connection, table: Table, rows: Sequence[Mapping[str, Any]],
     """Set `columns` of rows found by their primary key, each row once."""
     if len(rows) > 1 and tx.dialect.name == "postgresql":
         many = update_many_of(tx.dialect, table, columns)
-        _run(tx, many.text, [tuple(map(list, zip(*map(many.pick, rows), strict=True)))])
+        _say(tx, [(many.text, [*map(list, zip(*map(many.pick, rows), strict=True))])])
     elif rows:
         statement = update_of(tx.dialect, table, columns)
         _run(tx, statement.text, list(map(statement.pick, rows)))
