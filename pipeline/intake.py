@@ -299,8 +299,9 @@ def _take(
         claims = claim_new(ws.tx, list(rows.values()))
         claimed = {row["id"] for row in claims}
         own = {row["id"]: documents[index][1] for index, row in rows.items()}
-        parsed = {row_id: each.parsed for row_id, each in own.items() if each.parsed is not None}
         read = _read_of(ws, own, claims, foreseen)
+        left = own.keys() - read.keys() if len(read) < len(own) else ()
+        parsed = {row_id: known for row_id in left if (known := own[row_id].parsed) is not None}
         orders = absorb_rows(ws, claims, read=read, parsed=parsed, stored=not apart)
     told: dict[int, tuple[int, dict[str, Any]]] = {}
     names = {place: target.name for place, target in ws.directory.targets.items()}
