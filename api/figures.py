@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
 from prometheus_client import CollectorRegistry, Counter, generate_latest
 from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from domain.errors import RefusedError
 from pipeline.access import Caller
@@ -17,23 +19,29 @@ from pipeline.figures import overview, ready
 from .callers import READERS, allow
 from .documents import problems
 from .orders import Ours
+from .processes import TOGETHER
 
 router = APIRouter(tags=["operation"])
 TEXT = "text/plain; version=1.0.0; charset=utf-8"
 
 
 class Figures:
-    """One application's counters, and gauges read from the hub at every scrape by bounded queries."""
+    """Counters of one application, or of all that serve side by side; and gauges, read from the hub at every scrape by bounded
+    queries."""
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
         self.registry = CollectorRegistry()
+        together = TOGETHER in os.environ
         self._requests = Counter(
             "hub_http_requests",
             "Requests by route, method and status",
             ("route", "method", "status"),
-            registry=self.registry,
+            registry=None if together else self.registry,
         )
+        if together:
+            # Counts of all processes that serve beside this one, those that have ended included.
+            MultiProcessCollector(self.registry)  # type: ignore[no-untyped-call]
         self._counters: dict[tuple[str, str, int], Counter] = {}
         self.registry.register(self)
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -17,6 +18,9 @@ from typing import Any
 import structlog
 
 log = structlog.get_logger(__name__)
+
+# Names the folder of files in which processes count together; prometheus_client looks at it when it is first imported.
+TOGETHER = "PROMETHEUS_MULTIPROC_DIR"
 
 _SPAWN = multiprocessing.get_context("spawn")
 _SOONEST, _LATEST = 0.1, 10.0  # seconds until one that ended is started again, doubled each time
@@ -75,7 +79,16 @@ class _Place:
 
 def keep_running(tasks: Sequence[Task]) -> None:
     """Run each task in a process of its own until SIGTERM or SIGINT, which ends them all, and the call. They end with this
-    process too, however it ends."""
+    process too, however it ends, and what they count is one sum."""
+    with tempfile.TemporaryDirectory(prefix="hub-figures-") as folder:
+        os.environ[TOGETHER] = folder
+        try:
+            _keep_running(tasks)
+        finally:
+            del os.environ[TOGETHER]
+
+
+def _keep_running(tasks: Sequence[Task]) -> None:
     places, stop = [_Place(task) for task in tasks], threading.Event()
 
     def ask(*_: object) -> None:

@@ -9,8 +9,9 @@ import re
 import resource
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import cycle, islice
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -187,6 +188,14 @@ def train_preset(place: str, orders: int, seed: int, size: int = 8_192) -> bytes
     with generated(orders, seed) as hub:
         blobs = plain_records(hub, orders) if place == RECORD else plain_privates(hub, orders)
         return zstandard.train_dictionary(size, [_disguised(rng, each) for each in blobs]).as_bytes()
+
+
+def train_documents(kinds: Sequence[Sequence[bytes]], seed: int, size: int = 8_192, each: int = 300) -> bytes:
+    """The same from documents of several kinds, as many of `each`: of what an inbox was sent in a demo and what partners write."""
+    rng = Random(f"{seed}:preset")
+    disguised = [[_disguised(rng, body) for body in bodies] for bodies in kinds]
+    samples: list[bytes | bytearray | memoryview] = [body for kind in disguised for body in islice(cycle(kind), each)]
+    return zstandard.train_dictionary(size, samples).as_bytes()
 
 
 def _disguised(rng: Random, record: bytes) -> bytes:

@@ -136,8 +136,11 @@ def absorb_rows(
         document.row.update(end)
     if stored:
         settle_documents(ws.tx, ended)
-    _point_to_newest(ws, [document for document in documents if document.row["state"] == "exception"])
-    _clear_cured(ws, [document for document in documents if document.row["state"] in _CURED])
+    # A first version has no exception from before it.
+    followed = [document for document in documents if document.again or document.row["seq"] > 1]
+    if followed:
+        _point_to_newest(ws, [each for each in followed if each.row["state"] == "exception"])
+        _clear_cured(ws, [each for each in followed if each.row["state"] in _CURED])
     return orders
 
 
@@ -191,13 +194,14 @@ def _load(ws: Workspace, read: Sequence[Read], *, parts: bool) -> None:
     if needs.over:
         orders = [pair for pair, key in zip(orders, keys, strict=True) if key not in needs.over]
     wanted = {(account_id, line.external_sku) for account_id, order in orders for line in order.lines}
-    planned = {
-        line["sku"]
-        for account_id, order in orders
-        if (order_id := ws.by_external.get((account_id, order.external_id)))
-        for line in ws.dossiers[order_id].fulfilment_lines.values()
-    }
-    load_goods(ws, wanted, skus | planned)
+    if ws.by_external:
+        stored = [
+            ws.by_external[account_id, order.external_id]
+            for account_id, order in orders
+            if (account_id, order.external_id) in ws.by_external
+        ]
+        skus |= {line["sku"] for order_id in stored for line in ws.dossiers[order_id].fulfilment_lines.values()}
+    load_goods(ws, wanted, skus)
     hashed = ((account_id, known_buyer(ws, order)) for account_id, order in orders)
     buyers = ((account_id, buyer) for account_id, buyer in hashed if buyer)
     count_history(ws, buyers, (account_id for account_id, _ in orders))
@@ -298,9 +302,8 @@ def _clear_cured(ws: Workspace, cured: Sequence[Read]) -> None:
     """A document that reads well again resolves the exceptions of its earlier versions - never those of a later one."""
     newest: dict[str, int] = {}
     for document in cured:
-        if document.again or document.row["seq"] > 1:
-            subject = _subject(document.row)
-            newest[subject] = max(newest.get(subject, 0), document.row["id"])
+        subject = _subject(document.row)
+        newest[subject] = max(newest.get(subject, 0), document.row["id"])
     open_rows = [row for row in load_open_subjects(ws.tx, newest) if (row["inbox_id"] or 0) <= newest[row["subject"]]]
     for row in open_rows:
         row |= {

@@ -19,7 +19,7 @@ from outbound._warehouse import Callback
 from storage.cursors import set_due
 from storage.deliveries import put_deliveries
 from storage.hints import put_hints
-from storage.inbox import Arrival, put_arrivals, seal_arrivals
+from storage.inbox import Arrival, Sealed, put_arrivals, seal_arrival, seal_arrivals
 
 from .bootstrap import Hub
 from .directory import Account, Target, is_recent, read_directory, recent_directory
@@ -171,6 +171,7 @@ def _remember(hub: Hub, account: Account, delivery: str, ids: tuple[str, ...], o
 
 def _store(hub: Hub, told: Sequence[_Delivery]) -> list[bool]:
     """Deliveries that came together, in one commit; which of them were new."""
+    carried = _sealed_orders(hub, told)
     with hub.write() as tx:
         now = hub.now()
         sources = [(f"account:{each.account_id}", each.delivery) for each in told]
@@ -179,7 +180,7 @@ def _store(hub: Hub, told: Sequence[_Delivery]) -> list[bool]:
         for each, first in zip(told, new, strict=True):
             if first and each.order is None:
                 named.setdefault(each.account_id, set()).update(each.ids)
-        _store_orders(hub, tx, [each for each, first in zip(told, new, strict=True) if first], now)
+        _store_orders(hub, tx, [carried[place] for place, first in enumerate(new) if first and place in carried], now)
         for account_id, ids in sorted(named.items()):
             put_hints(tx, account_id, sorted(ids), due_at=now)
         due = set_due(tx, sorted(named), now, gap=_HINT_GAP)
@@ -189,21 +190,27 @@ def _store(hub: Hub, told: Sequence[_Delivery]) -> list[bool]:
         return new
 
 
-def _store_orders(hub: Hub, tx: Connection, told: Sequence[_Delivery], now: int) -> None:
-    """The orders that deliveries carry, under the ids that posts of the same bytes would have."""
-    arrivals = [
-        Arrival(
+def _sealed_orders(hub: Hub, told: Sequence[_Delivery]) -> dict[int, Sealed]:
+    """The orders that deliveries carry, by the delivery's place, under the ids that posts of the same bytes would have."""
+    arrivals = {
+        place: Arrival(
             source_kind="account",
             source_id=each.account_id,
             kind="order",
             external_id=read_document(each.order).external_id,
             body=each.order,
         )
-        for each in told
+        for place, each in enumerate(told)
         if each.order is not None
-    ]
-    if arrivals:
-        hub.wake(absorb_jobs(put_arrivals(tx, seal_arrivals(hub.vault, hub.ids.take, arrivals), now).values()))
+    }
+    sealed = seal_arrivals(hub.vault, hub.ids.take, list(arrivals.values()))
+    return dict(zip(arrivals, sealed, strict=True))
+
+
+def _store_orders(hub: Hub, tx: Connection, sealed: Sequence[Sealed], now: int) -> None:
+    if sealed:
+        anew = partial(seal_arrival, hub.vault, hub.ids.take)
+        hub.wake(absorb_jobs(put_arrivals(tx, sealed, now, anew).values()))
 
 
 def _digest(body: bytes) -> str:

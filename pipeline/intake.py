@@ -21,11 +21,12 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from domain.errors import HubError, MappingError, RefusedError, RetryableError
 from storage.idempotency import Place, delete_reply, load_replies
-from storage.inbox import Arrival, claim_new, find_latest, load_documents, make_new, open_body, put_new, seal_arrivals
+from storage.inbox import claim_new, find_latest, load_documents, make_new, open_body, put_new, seal_arrival
 from storage.rows import Row
 from storage.times import micros
 
@@ -34,7 +35,7 @@ from .access import Caller
 from .bootstrap import Hub
 from .directory import read_directory
 from .dossier import load_dossiers
-from .foresight import Foreseen, ask_for_posts, read_ahead
+from .foresight import Brought, Foreseen, ask_for_posts, read_ahead, seal_posts
 from .posts import MAX_ORDER_BYTES, ONE, Document, Post, Reply, read_post
 from .reading import read_order
 from .receipts import build_problem, build_receipt, document_problem, encode
@@ -210,17 +211,18 @@ def _handle_alone(hub: Hub, post: Post) -> Reply | Exception:
 
 def _handle(hub: Hub, posts: Sequence[Post], *, unread: bool = False) -> list[Reply]:
     """One transaction for these posts. `unread`: store their documents and absorb nothing."""
-    foreseen = Foreseen() if unread else read_ahead(hub, _documents(posts))
+    brought = seal_posts(hub, posts)
+    foreseen = Foreseen() if unread else read_ahead(hub, brought)
     with hub.write() as tx:
         at = hub.clock()
-        ask_for_posts(hub, tx, micros(at), posts, _arrivals(_documents(posts)), foreseen)
+        ask_for_posts(hub, tx, micros(at), posts, brought, foreseen)
         ws = Workspace(hub=hub, tx=tx, at=at, directory=read_directory(hub, tx, micros(at)))
         replies = _known_replies(ws, posts)
         fresh: dict[Place, Post] = {}
         for post in posts:
             if post.place not in replies:
                 fresh.setdefault(post.place, post)
-        made, rows = _take(ws, list(fresh.values()), foreseen, unread=unread)
+        made, rows = _take(ws, list(fresh.values()), brought, foreseen, unread=unread)
         kept = _replies_to_keep(ws, [(fresh[place], reply) for place, reply in made.items()])
         write_workspace(ws, documents=rows, replies=kept)
     return [_reply_to(post, fresh, made, replies) for post in posts]
@@ -279,44 +281,38 @@ def _aad(place: Place) -> str:
     return "|".join(map(str, place))
 
 
-def _documents(posts: Sequence[Post]) -> list[tuple[Post, Document]]:
-    return [(post, document) for post in posts for document in post.documents if not document.too_large]
-
-
-def _arrivals(documents: Sequence[tuple[Post, Document]]) -> list[Arrival]:
-    return [
-        Arrival(source_kind="account", source_id=post.account_id, kind="order", external_id=d.external_id, body=d.body)
-        for post, d in documents
-    ]
-
-
 def _take(
-    ws: Workspace, posts: Sequence[Post], foreseen: Foreseen, *, unread: bool
+    ws: Workspace, posts: Sequence[Post], brought: Sequence[Brought], foreseen: Foreseen, *, unread: bool
 ) -> tuple[dict[Place, Reply], list[Row]]:
-    """Absorb every document of these posts; a reply per post, and the documents' rows as far as they are still to be stored."""
-    documents = _documents(posts)
-    arrivals = _arrivals(documents)
+    """Absorb every document of these posts, which are some of those that were brought; a reply per post, and the documents' rows
+    as far as they are still to be stored."""
+    wanted = set(map(id, posts))
+    documents = [each for each in brought if id(each[0]) in wanted]
+    sealed = [each[2] for each in documents]
     # Where one document comes twice, the second is compared with the first, which must be stored for that.
-    apart = len({arrival.key for arrival in arrivals}) == len(arrivals)
-    rows = (make_new if apart else put_new)(ws.tx, seal_arrivals(ws.hub.vault, ws.hub.ids.take, arrivals), ws.now)
+    apart = len({each.arrival.key for each in sealed}) == len(sealed)
+    anew = partial(seal_arrival, ws.hub.vault, ws.hub.ids.take)
+    rows = (make_new if apart else put_new)(ws.tx, sealed, ws.now, anew)
     orders: dict[int, int] = {}
     claimed: set[int] = set()
     if not unread:
         claims = claim_new(ws.tx, list(rows.values()))
         claimed = {row["id"] for row in claims}
         own = {row["id"]: documents[index][1] for index, row in rows.items()}
-        parsed = {row_id: each.parsed for row_id, each in own.items() if each.parsed is not None}
         read = _read_of(ws, own, claims, foreseen)
+        left = own.keys() - read.keys() if len(read) < len(own) else ()
+        parsed = {row_id: known for row_id in left if (known := own[row_id].parsed) is not None}
         orders = absorb_rows(ws, claims, read=read, parsed=parsed, stored=not apart)
     told: dict[int, tuple[int, dict[str, Any]]] = {}
-    for index, (post, document) in enumerate(documents):
+    names = {place: target.name for place, target in ws.directory.targets.items()}
+    for index, (post, document, _) in enumerate(documents):
         row = rows.get(index)
         if unread or (row is not None and row["id"] not in claimed):
             told[id(document)] = _queued(document)
         elif row is not None and row["id"] in orders:
-            told[id(document)] = _told(ws, orders[row["id"]], row["id"])
+            told[id(document)] = _told(ws, orders[row["id"]], row["id"], names)
         else:
-            told[id(document)] = _told_again(ws, post, document, row)
+            told[id(document)] = _told_again(ws, post, document, row, names)
     replies = {
         post.place: _reply(post, [told.get(id(d)) or _failed(d, d.error) for d in post.documents]) for post in posts
     }
@@ -340,7 +336,7 @@ def _queued(document: Document) -> tuple[int, dict[str, Any]]:
     return 202, {"external_id": document.external_id, "result": "queued", "status": "", "accepted": None}
 
 
-def _told(ws: Workspace, order_id: int, row_id: int | None) -> tuple[int, dict[str, Any]]:
+def _told(ws: Workspace, order_id: int, row_id: int | None, names: Mapping[int, str]) -> tuple[int, dict[str, Any]]:
     """The receipt of an order of this batch, or of one that is only looked at (`row_id` None: nothing new was posted)."""
     dossier = ws.dossiers.get(order_id) or load_dossiers(ws.tx, ws.hub.vault, [order_id], lock=False)[order_id]
     if row_id is None:
@@ -349,12 +345,12 @@ def _told(ws: Workspace, order_id: int, row_id: int | None) -> tuple[int, dict[s
         result = "stale"
     else:
         result = "updated" if order_id in ws.before else "created"
-    targets = ws.directory.targets
-    receipt = build_receipt(dossier, lambda place: targets[place].name if place in targets else "", result=result)
-    return (201 if result == "created" else 200), receipt
+    return (201 if result == "created" else 200), build_receipt(dossier, names, result=result)
 
 
-def _told_again(ws: Workspace, post: Post, document: Document, row: Row | None) -> tuple[int, dict[str, Any]]:
+def _told_again(
+    ws: Workspace, post: Post, document: Document, row: Row | None, names: Mapping[int, str]
+) -> tuple[int, dict[str, Any]]:
     """A document that became no order now: it was stored before (then the order is looked up, or it is read once more
     when it could not be read then), or it cannot be read."""
     if row is None:
@@ -364,9 +360,9 @@ def _told_again(ws: Workspace, post: Post, document: Document, row: Row | None) 
         if latest["state"] == "exception" and document.error is None:
             found = absorb_rows(ws, load_documents(ws.tx, [latest["id"]]), again=True)
             if latest["id"] in found:
-                return _told(ws, found[latest["id"]], latest["id"])
+                return _told(ws, found[latest["id"]], latest["id"], names)
         elif latest["order_id"] is not None and document.error is None:
-            return _told(ws, latest["order_id"], None)
+            return _told(ws, latest["order_id"], None, names)
         (row,) = load_documents(ws.tx, [latest["id"]])
     # A number that is none is a fault of money when an amount was due: only its account's mapping can tell.
     told = document.error if document.error is None or document.error.code != "number" else None

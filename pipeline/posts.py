@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from domain.errors import MappingError, RefusedError
+from domain.values import maker
 from normalizer.readers import as_text
 from wire.salvage import salvage_records
 from wire.strict_json import Parsed, parse
@@ -58,6 +59,10 @@ class Post:
     size: int
 
 
+_readable = maker(Document, ("body", "external_id", "parsed"))
+_parsed = maker(Parsed, ("value",))
+
+
 def read_post(caller: Caller, key: str, body: bytes, *, many: bool = False) -> Post:
     """A post with its documents taken apart. RefusedError `no_intake` (the caller may not post), `batch_empty`,
     `batch_too_large`."""
@@ -93,7 +98,7 @@ def _identify(body: bytes, value: Any, parsed: Parsed | None = None) -> Document
     except MappingError:
         external_id = ""
     if external_id.strip() and len(external_id) <= _LONGEST_ID:
-        return Document(body, external_id, parsed=parsed)
+        return _readable(body, external_id, parsed)
     error = MappingError("id", f"text of 1 to {_LONGEST_ID} characters, not only blanks", path="external_id")
     return Document(body, _unreadable(body), error)
 
@@ -122,4 +127,4 @@ def _one_of(raw: bytes, value: Any) -> Document:
         return read_document(raw)
     # What reading these bytes alone would give. Where characters may have been replaced, which is told per order, they are
     # read once more.
-    return _identify(raw, value, None if b"\\u" in raw else Parsed(value))
+    return _identify(raw, value, None if b"\\u" in raw else _parsed(value))

@@ -4,7 +4,7 @@ of a document that cannot be taken. Pure."""
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -20,37 +20,51 @@ _ROOMS = {"consignee": "ship_to", "amounts": "totals"}
 _WAITS = (["unpaid"], ["waiting"])
 
 
-def build_receipt(dossier: Dossier, warehouse_name: Callable[[int], str], *, result: str) -> dict[str, Any]:
-    """The receipt of a stored order. `result` says what the post did: created, updated, unchanged, stale. `accepted` is
-    false when a check failed; the order is stored all the same and waits for its exceptions to be resolved."""
-    order = dossier.order
-    verdicts = build_verdicts(order, dossier.private.get("problems", []))
+def build_receipt(dossier: Dossier, warehouses: Mapping[int, str], *, result: str) -> dict[str, Any]:
+    """The receipt of a stored order; `warehouses` are names by id. `result` says what the post did: created, updated, unchanged,
+    stale. `accepted` is false when a check failed; the order is stored all the same and waits for its exceptions to be
+    resolved."""
+    order, lines, parts = dossier.order, dossier.lines, dossier.live()
+    accepted, verdicts = _verdicts_of(order, dossier.private.get("problems"))
+    goods: dict[int, list[dict[str, Any]]] = {row["id"]: [] for row in parts}
+    for (part_id, _, _), line in dossier.fulfilment_lines.items():
+        if part_id in goods:
+            told = {"line_id": lines[line["line"]]["external_id"], "sku": line["sku"], "quantity": line["quantity"]}
+            goods[part_id].append(told)
     return {
         "number": order["number"],
         "external_id": order["external_id"],
         "result": result,
         "status": order["status"],
-        "accepted": not any(verdict["result"] == "failed" for verdict in verdicts.values()),
+        "accepted": accepted,
         "verdicts": verdicts,
-        "exceptions": open_codes(dossier),
+        "exceptions": open_codes(dossier) if dossier.exceptions else [],
         "fulfilments": [
             {
                 "code": row["code"],
-                "warehouse": warehouse_name(row["warehouse_id"]),
+                "warehouse": warehouses.get(row["warehouse_id"], ""),
                 "carrier": row["carrier"],
                 "state": row["state"],
-                "lines": [
-                    {
-                        "line_id": dossier.lines[line["line"]]["external_id"],
-                        "sku": line["sku"],
-                        "quantity": line["quantity"],
-                    }
-                    for line in dossier.lines_of(row["id"])
-                ],
+                "lines": goods[row["id"]],
             }
-            for row in dossier.live()
+            for row in parts
         ],
     }
+
+
+def _verdicts_of(order: Mapping[str, Any], problems: list[dict[str, Any]] | None) -> tuple[bool, dict[str, Any]]:
+    """Whether no check failed, and the verdicts; shared by all orders without problems that have the same."""
+    if not problems:
+        return _clear(order["verdicts"], order["payment"] == "cod")
+    verdicts = build_verdicts(order, problems)
+    return not any(verdict["result"] == "failed" for verdict in verdicts.values()), verdicts
+
+
+@lru_cache(maxsize=512)
+def _clear(verdicts: str, on_delivery: bool) -> tuple[bool, dict[str, Any]]:
+    results = _results(verdicts, on_delivery)
+    told = {check: {"result": result, "problems": []} for check, result in results}
+    return not any(result == "failed" for _, result in results), told
 
 
 def build_verdicts(order: Mapping[str, Any], problems: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:

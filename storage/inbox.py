@@ -30,6 +30,7 @@ from sqlalchemy import (
 )
 
 from domain.errors import RetryableError
+from domain.values import maker
 
 from .asking import Question, ask, ask_rows
 from .many import among, bind_values, each_value
@@ -42,6 +43,8 @@ _TRIES = 5
 # Written out, as in the partial index: with a bound value a plan that is kept would walk every document there ever was.
 _NEW = text("inbox.state = 'new'")
 _SECOND = 1024 << 22  # of an id, which counts milliseconds above its lowest 22 bits
+_NONE = (0, b"", 0)  # the seq, the hash and the id of no version
+_Key = tuple[str, int, str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +61,7 @@ class Arrival:
     says: bytes = b""
 
     @property
-    def key(self) -> tuple[str, int, str, str]:
+    def key(self) -> _Key:
         return (self.source_kind, self.source_id, self.kind, self.external_id)
 
 
@@ -72,22 +75,33 @@ class Sealed:
     body: bytes
 
 
+Anew = Callable[[Arrival], Sealed]
+_sealed = maker(Sealed, ("id", "arrival", "digest", "body"))
+
+
 def seal_arrivals(vault: Vault, new_ids: Callable[[int], list[int]], arrivals: Sequence[Arrival]) -> list[Sealed]:
     """All that storing documents needs besides the database: done before the transaction, while others write."""
     ids = new_ids(len(arrivals)) if arrivals else []
     bodies = vault.seal_many(_PLACE, zip(ids, (arrival.body for arrival in arrivals), strict=True))
     return [
-        Sealed(row_id, arrival, body_hash(arrival.says or arrival.body), body)
+        _sealed(row_id, arrival, body_hash(arrival.says or arrival.body), body)
         for row_id, arrival, body in zip(ids, arrivals, bodies, strict=True)
     ]
 
 
-def put_arrivals(tx: Connection, sealed: Sequence[Sealed], now: int) -> dict[int, int]:
-    """Store what is new, in the given order. Returns the inbox id of each arrival (by its index) that was stored."""
-    return {index: row["id"] for index, row in put_new(tx, sealed, now).items()}
+def seal_arrival(vault: Vault, new_ids: Callable[[int], list[int]], arrival: Arrival) -> Sealed:
+    """The same for one document."""
+    return seal_arrivals(vault, new_ids, [arrival])[0]
 
 
-def put_new(tx: Connection, sealed: Sequence[Sealed], now: int) -> dict[int, Row]:
+def put_arrivals(tx: Connection, sealed: Sequence[Sealed], now: int, anew: Anew | None = None) -> dict[int, int]:
+    """Store what is new, in the given order. Returns the inbox id of each arrival (by its index) that was stored. `anew` seals once
+    more, under an id of now, what was sealed before the version that is stored already: of two versions of a document the later
+    has the higher id, where both may come at the same time."""
+    return {index: row["id"] for index, row in put_new(tx, sealed, now, anew).items()}
+
+
+def put_new(tx: Connection, sealed: Sequence[Sealed], now: int, anew: Anew | None = None) -> dict[int, Row]:
     """The same, with whole rows as they were stored."""
     stored: dict[int, Row] = {}
     left = list(enumerate(sealed))
@@ -100,15 +114,15 @@ def put_new(tx: Connection, sealed: Sequence[Sealed], now: int) -> dict[int, Row
         later: list[tuple[int, Sealed]] = []
         for index, each in left:
             key = each.arrival.key
-            seq, last = latest.get(key, (0, b""))
+            seq, last, newest = latest.get(key, _NONE)
             if each.digest == last:
                 continue
-            latest[key] = (-1, each.digest)
+            latest[key] = (-1, each.digest, newest)
             if seq < 0:
                 later.append((index, each))
                 continue
-            rows.append(_row(each, seq + 1, now))
-            owners[each.id] = (index, rows[-1])
+            rows.append(_row(anew(each.arrival) if anew and each.id < newest else each, seq + 1, now))
+            owners[rows[-1]["id"]] = (index, rows[-1])
         # In one order everywhere: two readers of the same documents wait for each other, and never in a circle.
         inserted = insert_missing(tx, inbox, sorted(rows, key=_key))
         won = owners.keys() if inserted == len(rows) else _present(tx, list(owners))
@@ -120,15 +134,17 @@ def put_new(tx: Connection, sealed: Sequence[Sealed], now: int) -> dict[int, Row
     return stored
 
 
-def make_new(tx: Connection, sealed: Sequence[Sealed], now: int) -> dict[int, Row]:
+def make_new(tx: Connection, sealed: Sequence[Sealed], now: int, anew: Anew) -> dict[int, Row]:
     """The rows of `put_new` for documents that all differ, not stored yet: for a transaction that knows before its end how each
     of them ends, and writes it once (`put_made`)."""
     latest = _latest(tx, {each.arrival.key for each in sealed})
+    if not latest:
+        return {index: _row(each, 1, now) for index, each in enumerate(sealed)}
     made = {}
     for index, each in enumerate(sealed):
-        seq, last = latest.get(each.arrival.key, (0, b""))
+        seq, last, newest = latest.get(each.arrival.key, _NONE)
         if each.digest != last:
-            made[index] = _row(each, seq + 1, now)
+            made[index] = _row(anew(each.arrival) if each.id < newest else each, seq + 1, now)
     return made
 
 
@@ -266,7 +282,7 @@ def versions_of(tx: Connection, source_kind: str, source_id: int, kind: str, ext
     return rows_of(tx, select(*columns).where(where).order_by(inbox.c.seq))
 
 
-def _key(row: Mapping[str, Any]) -> tuple[str, int, str, str]:
+def _key(row: Mapping[str, Any]) -> _Key:
     return (row["source_kind"], row["source_id"], row["kind"], row["external_id"])
 
 
@@ -290,18 +306,27 @@ def _row(sealed: Sealed, seq: int, now: int) -> Row:
     }
 
 
-def _latest(tx: Connection, keys: set[tuple[str, int, str, str]]) -> dict[tuple[str, int, str, str], tuple[int, bytes]]:
-    return {
-        (row["source_kind"], row["source_id"], row["kind"], row["external_id"]): (row["seq"], bytes(row["body_hash"]))
-        for row in _latest_rows(tx, keys)
-    }
+def _latest(tx: Connection, keys: set[_Key]) -> dict[_Key, tuple[int, bytes, int]]:
+    """The seq, the hash and the id of the latest version of each of these documents that is stored."""
+    return {_key(row): (row["seq"], bytes(row["body_hash"]), row["id"]) for row in _latest_rows(tx, keys)}
 
 
 @cache
 def _latest_of(dialect: str) -> Select[Any]:
     """Asked for every page and every arrival: built once."""
     source: list[BindParameter[Any]] = [bindparam(name) for name in ("source_kind", "source_id", "kind")]
-    names = ("source_kind", "source_id", "kind", "external_id", "seq", "body_hash", "version", "received_at", "state")
+    names = (
+        "id",
+        "source_kind",
+        "source_id",
+        "kind",
+        "external_id",
+        "seq",
+        "body_hash",
+        "version",
+        "received_at",
+        "state",
+    )
     columns = [inbox.c[name] for name in names]
 
     def of_source(table: FromClause) -> list[ColumnElement[bool]]:
@@ -320,11 +345,11 @@ def _latest_of(dialect: str) -> Select[Any]:
     return select(*newest.c).select_from(told.join(newest, true()))
 
 
-def _latest_rows(tx: Connection, keys: set[tuple[str, int, str, str]]) -> list[Row]:
+def _latest_rows(tx: Connection, keys: set[_Key]) -> list[Row]:
     return [row for question in about_latest(tx, keys) for row in ask_rows(tx, question)]
 
 
-def about_latest(tx: Connection, keys: Iterable[tuple[str, int, str, str]]) -> list[Question]:
+def about_latest(tx: Connection, keys: Iterable[_Key]) -> list[Question]:
     """What is asked of the latest versions of documents, by their keys, before new ones are stored."""
     query, asked = _latest_of(tx.dialect.name), []
     sources: dict[tuple[str, int, str], list[str]] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from functools import lru_cache
 
 from sqlalchemy import BigInteger, Connection, bindparam, func, select
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -27,6 +28,7 @@ def about_identities(tx: Connection, keys: Iterable[tuple[int, str]]) -> list[Qu
     return [Question(_LOCK, {"keys": numbers})] if numbers else []
 
 
+@lru_cache(maxsize=2048)
 def _number(account_id: int, external_id: str) -> int:
     digest = hashlib.blake2b(f"{account_id}|{external_id}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big", signed=True)

@@ -6,17 +6,22 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline import intake
+import pytest
+
+from pipeline import foresight, hooks, intake
 from pipeline.access import identify
 from pipeline.apply import apply_values
-from pipeline.bootstrap import Hub, close_hub
+from pipeline.bootstrap import Hub, close_hub, outside
+from pipeline.directory import recent_directory
 from pipeline.posts import Post, Reply, read_post
 from storage import tables as t
+from storage.inbox import Arrival, Sealed, seal_arrivals
 from storage.rows import rows_of
+from storage.vault import Vault
 from tests.api.house import House, encoded, open_house, order
 
 SECOND = [{"line_id": "1", "sku": "EXT-A", "quantity": 1, "unit_price": "20.00"}]
@@ -75,3 +80,25 @@ def test_what_was_configured_since_counts(house: House) -> None:
     apply_values(house.hub, {"listings": [listing]}, folder=house.hub.settings.data_folder)
     told = house.post(order("PO-2"), "k2").json()
     assert told["exceptions"], "nothing of that SKU is there"
+
+
+def test_documents_are_sealed_while_others_may_write(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    sealed: list[str] = []
+
+    def watched(vault: Vault, new_ids: Any, arrivals: Sequence[Arrival]) -> list[Sealed]:
+        outside()
+        sealed.extend([each.external_id for each in arrivals])
+        return seal_arrivals(vault, new_ids, arrivals)
+
+    for module in (foresight, hooks):
+        monkeypatch.setattr(module, "seal_arrivals", watched)
+    batch = {"orders": [order("PO-1"), order("PO-2", buyer_id="b")]}
+    assert house.post(batch, "k1", path="/v1/orders:batch").json()["stored"] == 2
+    body = encoded(order("PO-3"))
+    account = recent_directory(house.hub).account("acme-api")
+    assert hooks._store(house.hub, [hooks._Delivery(account.id, "d1", (), body)]) == [True]
+    assert hooks._store(house.hub, [hooks._Delivery(account.id, "d1", (), body)]) == [False]
+    assert sealed == ["PO-1", "PO-2", "PO-3", "PO-3"]
+    assert house.post(order("PO-3"), "k2").json()["result"] == "queued", (
+        "what the webhook carried waits for the absorber"
+    )

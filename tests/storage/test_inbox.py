@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import pairwise
 from threading import Barrier
 
@@ -19,9 +20,11 @@ from storage.inbox import (
     due_documents,
     known_versions,
     load_documents,
+    make_new,
     open_body,
     part_of,
     put_arrivals,
+    seal_arrival,
     seal_arrivals,
     settle_documents,
     versions_of,
@@ -53,6 +56,20 @@ def test_identical_to_the_latest_is_dropped_and_an_older_one_that_comes_back_is_
     assert len(put(store, told(b"b"))) == 1
     assert len(put(store, told(b"a"))) == 1
     assert bodies(store) == [b"a", b"b", b"a"]
+
+
+def test_of_two_versions_the_later_has_the_higher_id_however_early_it_was_sealed(store: Store) -> None:
+    (early,) = seal_arrivals(store.vault, store.ids, [told(b"b")])
+    put(store, told(b"a"))
+    anew = partial(seal_arrival, store.vault, store.ids)
+    with store.write() as tx:
+        (made,) = make_new(tx, [early], NOW, anew).values()
+        assert open_body(store.vault, made) == b"b"
+        (stored,) = put_arrivals(tx, [early], NOW, anew).values()
+    assert early.id < made["id"] < stored
+    assert bodies(store) == [b"a", b"b"]
+    with store.write() as tx:
+        assert [row["id"] for row in versions_of(tx, "account", 1, "order", "1")][-1] == stored
 
 
 def test_what_says_the_same_in_other_bytes_is_kept_as_it_came_first(store: Store) -> None:

@@ -7,6 +7,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import orjson
 import pytest
 import zstandard
 
@@ -15,12 +16,14 @@ from storage import presets
 from storage.vault import Vault, new_keys, parse_keys
 
 PLACE = "decisions.record"
+FIXTURES = Path(__file__).parents[1] / "fixtures"
 # A dictionary that changes makes every record written with it unreadable: a better one is a new file with the next number.
 KNOWN = {
     1: "c5a952d26d68ab6960001d066b9b88f0a5eaae77704610a46a07967e451f22d9",
     2: "ced15ee7520ab98d60c30319787e656263688a8613b59dd70f7d23e0ef351911",
     3: "71eebf91d924f9fbce320cb428b7d0899da7dac21d8fdfffd1b84239d57d9ed0",
     4: "6b2c5ec47323e195eb7c585d14d6fb6584d4d0acaf33a445fceade50523cccc4",
+    5: "05cdb7d2a37f5f344412c27fc97ec1661ac4e0544dc1fc9944dcf1ab446415c3",
 }
 RECORD = {
     "holds": [],
@@ -44,6 +47,16 @@ def test_no_dictionary_was_ever_changed() -> None:
 def test_a_record_comes_back_and_is_smaller_than_without_a_dictionary(vault: Vault) -> None:
     blob, other = vault.seal_json(PLACE, 1, RECORD), vault.seal_json("some.place", 1, RECORD)
     assert vault.open_json(PLACE, 1, blob) == vault.open_json("some.place", 1, other) == RECORD
+    assert len(blob) < len(other)
+
+
+@pytest.mark.parametrize(
+    "sample", ["taobao/orders/deposit_only", "shopify/orders/paid", "standard/orders/order", "vendure/orders/changed"]
+)
+def test_a_document_of_any_channel_comes_back_and_is_no_larger_than_without(vault: Vault, sample: str) -> None:
+    body = orjson.dumps(orjson.loads((FIXTURES / f"{sample}.json").read_bytes()))
+    blob, other = vault.seal("inbox.body", 1, body), vault.seal("some.place", 1, body)
+    assert vault.open("inbox.body", 1, blob) == body
     assert len(blob) < len(other)
 
 
