@@ -77,6 +77,7 @@ def bench_api(
         floor = stack.enter_context(_serving_floor(bare))
         singles = _by_turns(run, hub, floor, folder, orders, runs)
         batched, batch_cpu = _batches(run, hub, folder, orders)
+        os.sync()  # what the stages before wrote at full speed is not on its way to the disk any more
         steady = _singles(run, hub, folder, int(RATE * steady_for), rate=RATE)
         verify(run)
     value, least = statistics.median(singles["value"]), statistics.median(singles["floor"])
