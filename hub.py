@@ -252,7 +252,7 @@ def demo(
     seed: int = 1,
     faults: str = typer.Option("none", help="none, some or storm"),
     mix: str = typer.Option("full", help="full or plain"),
-    database: str = typer.Option("", help="a database URL; a temporary SQLite file by default"),
+    database: str = typer.Option("", help="a database URL, or the word postgresql; a temporary SQLite file by default"),
     serve: bool = typer.Option(False, "--serve", help="keep running with the console"),
     port: int = 8000,
     as_json: Json = False,
@@ -264,9 +264,10 @@ def demo(
         run_showcase(orders=orders, seed=seed, faults=faults, port=port)
         return
     from bench.demo import run_demo
+    from bench.postgres import named_database
 
-    with _busy(f"{orders} orders, faults: {faults}"):
-        report = run_demo(orders=orders, seed=seed, faults=faults, mix=mix, database=database, apart=True)
+    with _busy(f"{orders} orders, faults: {faults}"), named_database(database) as url:
+        report = run_demo(orders=orders, seed=seed, faults=faults, mix=mix, database=url, apart=True)
     if as_json:
         sys.stdout.write(report.as_json() + "\n")
     else:
@@ -322,12 +323,13 @@ def bench(
 def live(orders: int = 50, seed: int = 1, faults: str = "none", database: str = "", as_json: Json = False) -> None:
     """Run against a real Vendure shop (Node 20 and npm; skipped without them) and ask the shop how its orders ended."""
     from bench.live import missing, run_live
+    from bench.postgres import named_database
 
     if (reason := missing()) is not None:
         screen.print(f"live: skipped: {reason}")
         return
-    with _busy(f"{orders} orders of a real shop"):
-        report = run_live(orders=orders, seed=seed, faults=faults, database=database, say=screen.print)
+    with _busy(f"{orders} orders of a real shop"), named_database(database) as url:
+        report = run_live(orders=orders, seed=seed, faults=faults, database=url, say=screen.print)
     if as_json:
         sys.stdout.write(report.as_json() + "\n")
     else:

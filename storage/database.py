@@ -30,7 +30,10 @@ def open_engine(url: str, *, pool: int = 24, patience: float = 30.0) -> Engine:
     """An engine for `sqlite:///…` or `postgresql+psycopg://…`. `patience`: seconds after which the PostgreSQL server ends a
     transaction whose process went silent inside it (frozen, cut off) and holds locks. ConfigError `database` for anything
     else or for a posture in which an acknowledged write could be lost."""
-    backend = make_url(url).get_backend_name()
+    try:
+        backend = make_url(url).get_backend_name()
+    except exc.ArgumentError:  # it is not repeated: there may be a password in it
+        raise ConfigError("database", "not an address: sqlite:///FILE or postgresql+psycopg://HOST/NAME") from None
     if backend == "sqlite":
         return _open_sqlite(url, pool)
     if backend == "postgresql":

@@ -31,6 +31,12 @@ from .conftest import NOW, Store
 HOUR = 3_600_000_000
 
 
+def test_an_address_that_is_none_is_refused_and_not_repeated() -> None:
+    with pytest.raises(ConfigError, match="not an address") as refused:
+        open_engine("no address, secret")
+    assert "secret" not in str(refused.value)
+
+
 def test_sqlite_runs_durable_and_guarded(sqlite_url: str) -> None:
     engine = open_engine(sqlite_url)
     with engine.begin() as tx:
