@@ -7,10 +7,10 @@ import dataclasses
 import json
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Annotated, Any
 
 import structlog
@@ -189,10 +189,11 @@ def work(
                 done = scheduler.run_once(hub)
             _print(done, as_json)
             return
-        stop = threading.Event()
-        _on_stop(stop.set)
+        # Not an Event: set by a signal that comes while its own lock is held, it would wait for itself for ever.
+        told: SimpleQueue[None] = SimpleQueue()
+        _on_stop(lambda: told.put(None))
         runner = scheduler.start(hub, _names(jobs))
-        stop.wait()
+        told.get()
         runner.stop()
 
 
