@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Annotated, Any
 
 import structlog
@@ -24,6 +23,7 @@ from pipeline.settings import load_settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 screen = Console(stderr=True)
+_LOOK = 0.2  # seconds between two looks whether a signal came
 
 rules = typer.Typer(
     no_args_is_help=True, help="Versions of the rules: draft, replay on past orders, approve, arm, roll back."
@@ -189,11 +189,13 @@ def work(
                 done = scheduler.run_once(hub)
             _print(done, as_json)
             return
-        # Not an Event: set by a signal that comes while its own lock is held, it would wait for itself for ever.
-        told: SimpleQueue[None] = SimpleQueue()
-        _on_stop(lambda: told.put(None))
+        told: list[bool] = []
+        _on_stop(lambda: told.append(True))
         runner = scheduler.start(hub, _names(jobs))
-        told.get()
+        # No lock: a signal that comes just before the wait for one does not end it, and one that comes while a handler holds it
+        # waits for itself.
+        while not told:
+            time.sleep(_LOOK)
         runner.stop()
 
 

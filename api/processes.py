@@ -89,22 +89,22 @@ def keep_running(tasks: Sequence[Task]) -> None:
 
 
 def _keep_running(tasks: Sequence[Task]) -> None:
-    places, stop = [_Place(task) for task in tasks], threading.Event()
+    places, told = [_Place(task) for task in tasks], list[int]()
 
-    def ask(*_: object) -> None:
-        stop.set()
+    def ask(number: int, _: object) -> None:
+        told.append(number)  # an Event has a lock, which a second signal may meet held by this very thread
         for place in places:
             place.ask_to_end()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, ask)
     try:
-        while not stop.is_set():
+        while not told:
             for place in places:
                 place.start(time.monotonic())
             due = [place.due - time.monotonic() for place in places if place.process is None]
             wait([each.process.sentinel for each in places if each.process], max(0.0, min([_LOOK, *due])))
-            if not stop.is_set():
+            if not told:
                 for place in places:
                     place.look(time.monotonic())
     finally:

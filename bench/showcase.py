@@ -26,6 +26,7 @@ from .demo import configure, demo_settings, introduction, place_orders
 from .ledgers import ACCOUNTS, call
 
 _EVERY = 3.0
+_LOOK = 0.3
 screen = Console(stderr=True)
 
 
@@ -43,8 +44,8 @@ def run_showcase(*, orders: int, seed: int, faults: str, port: int) -> None:
         server = uvicorn.Server(
             uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", access_log=False, server_header=False)
         )
-        stop = threading.Event()
-        signal.signal(signal.SIGTERM, lambda *_: stop.set())
+        told: list[bool] = []
+        signal.signal(signal.SIGTERM, lambda *_: told.append(True))
         thread = threading.Thread(target=server.run, daemon=True, name="site")
         thread.start()
         runner = scheduler.start(hub)
@@ -56,14 +57,15 @@ def run_showcase(*, orders: int, seed: int, faults: str, port: int) -> None:
         screen.print(f"[bold]API[/bold]      http://127.0.0.1:{port}/docs")
         screen.print("Two sandbox shops and three sandbox warehouses are at work. Ctrl-C stops everything.")
         with contextlib.suppress(KeyboardInterrupt):
-            _announce_first(hub, began, stop)
-            _keep_placing(box, seed, stop)
+            _announce_first(hub, began, told)
+            _keep_placing(box, seed, told)
         server.should_exit = True
         thread.join(10)
 
 
-def _announce_first(hub: Hub, began: float, stop: threading.Event) -> None:
-    while not stop.wait(0.3):
+def _announce_first(hub: Hub, began: float, told: list[bool]) -> None:
+    while not told:
+        time.sleep(_LOOK)
         for order in known_orders(hub, ACCOUNTS["taobao"]):
             if any(state == "confirmed" for _, state in order.packages):
                 seconds = time.monotonic() - began
@@ -71,11 +73,13 @@ def _announce_first(hub: Hub, began: float, stop: threading.Event) -> None:
                 return
 
 
-def _keep_placing(box: Running, seed: int, stop: threading.Event) -> None:
-    number = 0
-    while not stop.wait(_EVERY):
-        number += 1
-        place_orders(box, 2, seed + number)
+def _keep_placing(box: Running, seed: int, told: list[bool]) -> None:
+    number, due = 0, time.monotonic() + _EVERY
+    while not told:
+        time.sleep(_LOOK)
+        if time.monotonic() >= due:
+            number, due = number + 1, due + _EVERY
+            place_orders(box, 2, seed + number)
 
 
 def _refuse_taken(port: int) -> None:

@@ -195,12 +195,9 @@ def _load(ws: Workspace, read: Sequence[Read], *, parts: bool) -> None:
         orders = [pair for pair, key in zip(orders, keys, strict=True) if key not in needs.over]
     wanted = {(account_id, line.external_sku) for account_id, order in orders for line in order.lines}
     if ws.by_external:
-        stored = [
-            ws.by_external[account_id, order.external_id]
-            for account_id, order in orders
-            if (account_id, order.external_id) in ws.by_external
-        ]
-        skus |= {line["sku"] for order_id in stored for line in ws.dossiers[order_id].fulfilment_lines.values()}
+        stored = [ws.by_external.get((account_id, order.external_id)) for account_id, order in orders]
+        plans = [ws.dossiers[order_id].fulfilment_lines for order_id in stored if order_id is not None]
+        skus |= {line["sku"] for plan in plans for line in plan.values()}
     load_goods(ws, wanted, skus)
     hashed = ((account_id, known_buyer(ws, order)) for account_id, order in orders)
     buyers = ((account_id, buyer) for account_id, buyer in hashed if buyer)

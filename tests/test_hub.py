@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,13 +23,16 @@ from hub import app
 ROOT = Path(__file__).parents[1]
 
 
-def run(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def _environment(folder: Path) -> dict[str, str]:
     env = {k: v for k, v in os.environ.items() if not k.startswith("HUB_") and k != "DATABASE_URL"}
-    env |= {"HUB_DATA": str(folder / "data"), "HUB_RETRY_SCALE": "0.01"} | environment
+    return env | {"HUB_DATA": str(folder / "data"), "HUB_RETRY_SCALE": "0.01"}
+
+
+def run(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-W", "error", "hub.py", *words],
         cwd=ROOT,
-        env=env,
+        env=_environment(folder) | environment,
         capture_output=True,
         text=True,
         timeout=60,
@@ -202,3 +208,33 @@ def test_a_table_of_rules_goes_through_files_and_the_library_is_there(
     row = rules("table", "import", version, str(file), "--phase", "route", "--as", "mine")
     assert (row["version"], row["state"]) == ("mine", "validated")
     assert json.loads(row["document"])["rules"] == json.loads(document.read_text())["rules"]
+
+
+def test_a_worker_that_is_told_to_end_again_and_again_ends(tmp_path: Path) -> None:
+    workers = []
+    for number in range(5):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        command = [sys.executable, "hub.py", "work"]
+        workers.append(subprocess.Popen(command, cwd=ROOT, env=_environment(folder), stderr=subprocess.DEVNULL))
+    try:
+        for worker in workers:
+            while not _hears_sigterm(worker.pid):
+                assert worker.poll() is None
+                time.sleep(0.05)
+        time.sleep(1.0)  # until it waits
+        for worker in workers:
+            for _ in range(300):
+                worker.send_signal(signal.SIGTERM)
+        for worker in workers:
+            # One that comes when the interpreter has given up its handlers ends it by itself.
+            assert worker.wait(30) in {0, -signal.SIGTERM}
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.wait()
+
+
+def _hears_sigterm(pid: int) -> bool:
+    caught = re.search(r"SigCgt:\s*([0-9a-f]+)", Path(f"/proc/{pid}/status").read_text())
+    return caught is not None and bool(int(caught[1], 16) >> (signal.SIGTERM - 1) & 1)
