@@ -35,6 +35,7 @@ from storage import (
 from storage import tables as t
 from storage.asking import _PLANS, Question
 from storage.database import is_sqlite
+from storage.lines import _numbered
 
 from .conftest import NOW, Store
 
@@ -298,15 +299,27 @@ def test_every_index_of_a_table_that_grows_has_a_question() -> None:
     assert kept | (uniques - PROMISES) == needed
 
 
-@pytest.mark.parametrize("name", ["versions of documents", "orders by identity"])
-def test_a_key_is_looked_up_by_all_of_it_before_the_server_has_counted_rows(pg_store: Store, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "column"),
+    [
+        ("versions of documents", "external_id"),
+        ("orders by identity", "external_id"),
+        ("orders of buyers", "buyer_hash"),
+    ],
+)
+def test_a_key_is_looked_up_by_all_of_it_before_the_server_has_counted_rows(
+    pg_store: Store, name: str, column: str
+) -> None:
     with pg_store.write() as tx:
         for setting, value in _PLANS.items():
             tx.exec_driver_sql(f"set local {setting} = {value}")
         with listened(tx) as heard:
             QUESTIONS[name][0](tx)
-        (plan,) = [plan_of(tx, statement, values) for statement, values in heard]
-    assert [line for line in plan.splitlines() if "Index Cond" in line and "external_id" in line], plan
+        ((statement, _),) = heard
+        # The plan that is kept for any values: for those at hand the server sees how few they are.
+        text = f"EXPLAIN (GENERIC_PLAN) {_numbered(statement)[0].decode()}"
+        plan = "\n".join(row[0] for row in tx.exec_driver_sql(text))
+    assert [line for line in plan.splitlines() if "Index Cond" in line and column in line], plan
     assert "Filter" not in plan
 
 
