@@ -26,6 +26,7 @@ from pipeline.apply import apply_values
 from pipeline.bootstrap import Hub, close_hub, open_hub
 from pipeline.reconcile import is_quiet
 from pipeline.settings import Settings
+from pipeline.views import list_exceptions
 from sandbox import Running
 from sandbox import start as start_sandbox
 
@@ -110,7 +111,13 @@ def run_demo(
         report.seconds = round(quiet.at - began, 2)
         report.orders_per_second = round(orders / report.seconds, 1)
         report.cpu_ms_per_order = _per_order(before, quiet.cpu, orders)
+        report.faults += _failing(hub) if faults == "none" else []
         return report
+
+
+def _failing(hub: Hub) -> list[str]:
+    """What is open about connections that cannot be read: webhooks may have brought their orders all the same."""
+    return [f"{row['code']}: {row['detail']}" for row in list_exceptions(hub, code="connection_failing").rows]
 
 
 def _per_order(before: Mapping[str, float], after: Mapping[str, float], orders: int) -> dict[str, float]:

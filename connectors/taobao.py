@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
@@ -98,32 +98,61 @@ def _window_from(start: datetime, end: datetime, minutes: int) -> _Place:
     return _Place(first, min(first + timedelta(minutes=minutes), max(end.replace(microsecond=0), first)))
 
 
+@dataclass(slots=True)
+class _Listed:
+    """What one reading of a list showed. `rows`: names, as often as one page showed them, and versions of a trade that the shop
+    still lists beside a newer one. `newest`: the last change of each that any reading of this list showed; `before`: as of the
+    reading before this one."""
+
+    rows: Counter[Any] = field(default_factory=Counter)
+    newest: dict[str, str] = field(default_factory=dict)
+    before: dict[str, str] | None = None
+
+    def again(self) -> None:
+        self.rows, self.before = Counter(), dict(self.newest)
+
+    def take(self, named: Sequence[tuple[str, str, bytes]]) -> None:
+        """(name, last change, row) of one page."""
+        # What comes again on another page is not one more, whatever it says by then: so a page that was sent twice is found out,
+        # and a trade that changed, stayed in the window and pushed an unread one onto a page that was read. Only a version that is
+        # listed although an earlier reading saw a newer one stands there for itself.
+        before = self.before or {}
+        self.rows |= Counter((name, at) if at and at < before.get(name, "") else name or raw for name, at, raw in named)
+        for name, at, _ in named:
+            self.newest[name] = max(at, self.newest.get(name, ""))
+
+
 def pull(session: Session, since: Since) -> Iterator[Page]:
     """Windows of at most a day, each: refunds (their trades are read again, because a refund need not move the trade's
     `modified`), then trades from the last page to the first. `seen_to` comes with a window's last page only."""
     minutes, end = session.settings.window_minutes, since.end.replace(microsecond=0)
     place: _Place | None = _place(since.token) if since.token else _window_from(since.start, end, minutes)
     seen: set[tuple[str, str]] = set()
-    rows: Counter[str | bytes] = Counter()
+    listed = _Listed()
     while place is not None:
         if place.page == 0:
-            rows.clear()
             total = _count(session, place)
             place = replace(place, page=_pages(session, total), total=total)
-        documents, failed = _read_page(session, place, seen, rows) if place.page else ((), None)
+        documents, failed = _read_page(session, place, seen, listed) if place.page else ((), None)
         if failed is None:
-            failed = _shortfall(session, place, rows.total())
+            failed = _shortfall(session, place, listed.rows.total())
         if failed is not None:
             # What was read is kept, the place is not left: the next try asks only for what is still missing.
             again = place if place.page > 1 or not place.total else replace(place, page=0)
             yield Page(documents=documents, next=again.token())
-            raise failed
+            if failed.code != "count_mismatch" or listed.before is not None:
+                raise failed
+            listed.again()
+            place = again
+            continue
         after = _after(place, end, minutes)
         done = place.stage == "trades" and place.page <= 1
         if documents or done or after is None:
             yield Page(documents=documents, next=after.token() if after else "", seen_to=place.end if done else None)
         if done:
             seen.clear()
+        if place.page <= 1:
+            listed = _Listed()
         place = after
 
 
@@ -173,7 +202,7 @@ def _pages(session: Session, total: int) -> int:
 
 def _shortfall(session: Session, place: _Place, rows: int) -> HubError | None:
     """The error when a list read to its end gave fewer rows than TOP counts. Records that change meanwhile leave the window, so
-    it is counted once more before anything is said."""
+    it is counted once more before anything is said; and read once more before anybody gives up (`pull`)."""
     if place.page != 1 or rows >= place.total:
         return None
     try:
@@ -184,18 +213,16 @@ def _shortfall(session: Session, place: _Place, rows: int) -> HubError | None:
 
 
 def _read_page(
-    session: Session, place: _Place, seen: set[tuple[str, str]], rows: Counter[str | bytes]
+    session: Session, place: _Place, seen: set[tuple[str, str]], listed: _Listed
 ) -> tuple[tuple[Document, ...], HubError | None]:
-    """The documents of one page, and the error that kept the others of it from being read. `rows` collects what was listed. A
+    """The documents of one page, and the error that kept the others of it from being read. `listed` collects what was listed. A
     row that names no trade is itself the document: nobody can ask for its detail, and it must not vanish."""
     _, root, path, _ = _METHODS[place.stage]
     value, records = split_records(_list(session, place, place.page, has_next=True), f"{root}.{path}", missing_ok=True)
     reply = value.get(root)
     if not records and not (isinstance(reply, Mapping) and type(reply.get("has_next")) is bool):
         raise RetryableError("records_missing", f"{root} without records and without has_next")
-    # What comes again on another page is not one more, whatever it says by then: so a page that was sent twice is found out, and
-    # a trade that changed, stayed in the window and pushed an unread one onto a page that was read.
-    rows |= Counter(_name_of(place, record) or raw for raw, record in records)
+    listed.take([(_name_of(place, record), text_of(record, "modified"), raw) for raw, record in records])
     told = place.stage == "refunds" and "after_sale" in session.takes
     refunds = tuple(_refund_document(raw, record) for raw, record in records) if told else ()
     nameless = tuple(

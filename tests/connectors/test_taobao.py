@@ -67,28 +67,64 @@ def test_a_trade_that_changes_while_being_listed_is_not_lost(side: Side) -> None
     assert placed <= found
 
 
-def test_a_trade_that_changes_and_stays_in_the_window_hides_no_other() -> None:
-    """Where the shop's clock is behind ours: of 1, 2 | 3 the last page is read, then 3 changes and comes first, and what was the
-    last of the unread page stands on the page that was read: 3, 1 | 2."""
-    listed = {"page_no=2": [(3, "00")], "page_no=1": [(3, "07"), (1, "02")]}
+def _listing(pages: dict[str, list[tuple[int, str]]], total: int, *, then: dict[str, list[tuple[int, str]]]) -> Any:
+    """A shop whose list shows these (trade, second of its last change) by page, and others once its first page was read."""
+    readings = [pages, then]
 
     def script(seen: Any, _connection: Any) -> bytes:
         form = seen.body.decode()
         if "refunds.receive" in form:
             return reply(200, b'{"refunds_receive_get_response":{"total_results":0}}')
         if "use_has_next=false" in form:
-            return reply(200, b'{"trades_sold_increment_get_response":{"total_results":3}}')
+            return reply(200, dump({"trades_sold_increment_get_response": {"total_results": total}}))
         if "increment" not in form:
-            return reply(200, sample(DETAIL))
-        rows = next(rows for page, rows in listed.items() if page in form.split("&"))
+            tid = int(form.partition("tid=")[2].partition("&")[0])
+            return reply(200, sample(DETAIL).replace(b"4212345678900234567", b"%d" % tid))
+        number = form.partition("page_no=")[2].partition("&")[0]
+        rows = readings[0][number]
+        if number == "1":
+            readings[:] = readings[-1:]
         told = [{"tid": tid, "modified": f"2026-11-21 11:59:{second}"} for tid, second in rows]
-        answer = {"has_next": "page_no=1" in form.split("&"), "trades": {"trade": told}}
-        return reply(200, dump({"trades_sold_increment_get_response": answer}))
+        return reply(
+            200, dump({"trades_sold_increment_get_response": {"has_next": number == "1", "trades": {"trade": told}}})
+        )
 
+    return script
+
+
+def _listed(script: Any) -> set[str]:
     with Loopback(script) as server, new_client() as client:
         shop = session(settings(base_url=server.url, allow_private=True, page_size=2), client, now=lambda: NOW)
-        with pytest.raises(RetryableError, match="2 rows of 3"):
-            list(taobao.pull(shop, Since(start=NOW - timedelta(minutes=10), end=NOW)))
+        pages = list(taobao.pull(shop, Since(start=NOW - timedelta(minutes=10), end=NOW)))
+    assert pages[-1].seen_to is not None
+    return {each.external_id for each in documents(pages)}
+
+
+def test_a_trade_that_changes_and_stays_in_the_window_hides_no_other() -> None:
+    """Where the shop's clock is behind ours: of 1, 2 | 3 the last page is read, then 3 changes and comes first, and what was the
+    last of the unread page stands on the page that was read: 3, 1 | 2."""
+    first = {"2": [(3, "00")], "1": [(3, "07"), (1, "02")]}
+    assert _listed(_listing(first, 3, then=first | {"2": [(2, "01")]})) == {"1", "2", "3"}
+
+
+def test_two_versions_of_a_trade_on_two_pages_do_not_stop_the_reading() -> None:
+    """A list that shows an old version of a trade beside the new one shows it in every reading."""
+    always = {"2": [(3, "00")], "1": [(3, "07"), (1, "02")]}
+    assert _listed(_listing(always, 3, then=always)) == {"1", "3"}
+
+
+@pytest.mark.parametrize(
+    "then",
+    [
+        {"2": [(3, "07")], "1": [(3, "07"), (1, "02")]},  # one page sent twice
+        {"2": [(3, "08")], "1": [(3, "09"), (1, "02")]},  # changed anew, and hides another anew
+        {"2": [], "1": [(3, "07"), (1, "02")]},
+    ],
+)
+def test_a_list_that_stays_short_is_not_believed(then: dict[str, list[tuple[int, str]]]) -> None:
+    first = {"2": [(3, "00")], "1": [(3, "07"), (1, "02")]}
+    with pytest.raises(RetryableError, match="2 rows of 3"):
+        _listed(_listing(first, 3, then=then))
 
 
 def test_one_refused_detail_does_not_stop_its_page() -> None:

@@ -272,8 +272,9 @@ BAD_INPUTS: Mapping[int, Row] = {
         "wire/test_paging.py::test_offset_paging_reads_again_until_nothing_moves",
     ),
     48: shown(
-        "two versions on one page: newest wins, both recorded",
+        "two versions on one page, or on two: newest wins, both recorded",
         f"{PAGES}::test_two_versions_of_an_order_newest_wins_whatever_came_first",
+        "connectors/test_taobao.py::test_two_versions_of_a_trade_on_two_pages_do_not_stop_the_reading",
     ),
     49: shown(
         "an older version after a newer: ignored, recorded",
