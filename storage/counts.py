@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, exists, func, literal_column, or_, select
+from sqlalchemy import Connection, exists, func, or_, select
 
 from .asking import Question, ask
+from .inbox import NEW
 from .outbox import ALIVE, WAITING
 from .rows import Row, rows_of
 from .tables import exceptions, hints, inbox, orders, outbox
@@ -15,7 +16,7 @@ from .tables import exceptions, hints, inbox, orders, outbox
 UNFINISHED = Question(
     select(
         or_(
-            exists(select(inbox.c.id).where(inbox.c.state == literal_column("'new'"))),
+            exists(select(inbox.c.id).where(NEW)),
             exists(select(outbox.c.id).where(ALIVE)),
             exists(select(outbox.c.id).where(WAITING)),
         ).label("unfinished")
@@ -82,7 +83,7 @@ def count_warehouse_work(tx: Connection, limit: int) -> list[Row]:
 
 def count_new_documents(tx: Connection, limit: int) -> tuple[int, int | None]:
     """Documents that wait to be absorbed, and when the earliest came (µs); served by the partial index on state new."""
-    waiting = select(inbox.c.received_at).where(inbox.c.state == "new").order_by(inbox.c.id).limit(limit).subquery()
+    waiting = select(inbox.c.received_at).where(NEW).order_by(inbox.c.id).limit(limit).subquery()
     return _count_and_least(tx, waiting.c.received_at)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, exists, literal, select, text, true
 
+from .inbox import NEW
 from .outbox import ALIVE
 from .rows import dialect_insert
 from .tables import accounts, cursors, fulfilments, inbox, outbox, ticks, warehouses
@@ -79,6 +80,4 @@ def list_due_stock(tx: Connection, *, now: int) -> list[int]:
 
 def is_inbox_waiting(tx: Connection) -> bool:
     """Whether any document waits to be absorbed."""
-    return (
-        tx.execute(select(true()).where(exists(select(inbox.c.id).where(inbox.c.state == "new")))).first() is not None
-    )
+    return tx.execute(select(true()).where(exists(select(inbox.c.id).where(NEW)))).first() is not None

@@ -6,12 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Select, select, update
+from sqlalchemy import Connection, Select, select, text, update
 
 from .asking import Question, ask_rows
 from .many import among, bind_values
 from .rows import Row, chunks, insert_missing, rows_of, update_rows
 from .tables import exceptions
+
+# As the index says it: a plan that is kept for any values knows only what stands in the statement.
+OPEN = text("exceptions.state <> 'resolved'")
 
 
 def put_exceptions(tx: Connection, rows: Sequence[Row]) -> None:
@@ -24,7 +27,7 @@ def point_exceptions(tx: Connection, rows: Iterable[Row]) -> None:
     `inbox_id` now."""
     x = exceptions
     for row in rows:
-        where = (x.c.subject == row["subject"], x.c.code == row["code"], x.c.state != "resolved", x.c.id != row["id"])
+        where = (x.c.subject == row["subject"], x.c.code == row["code"], OPEN, x.c.id != row["id"])
         tx.execute(update(x).where(*where).values(inbox_id=row["inbox_id"]))
 
 
@@ -42,7 +45,7 @@ def about_subjects(tx: Connection, subjects: Iterable[str]) -> list[Question]:
 @cache
 def _open_about(dialect: str) -> Select[Any]:
     x = exceptions
-    return select(x).where(among(dialect, x.c.subject), x.c.state != "resolved")
+    return select(x).where(among(dialect, x.c.subject), OPEN)
 
 
 def list_curable_orders(tx: Connection, codes: Iterable[str], *, account_id: int | None, limit: int) -> list[int]:
@@ -80,14 +83,14 @@ def resolve_subject(tx: Connection, subject: str, *, now: int, by: str, how: str
     """Resolve what is open about one subject (`account:ID`, `warehouse:ID`, `document:…`); returns how many (now in µs)."""
     x = exceptions
     values = {"state": "resolved", "resolved_at": now, "resolved_by": by, "resolution": how, "snoozed_until": None}
-    return tx.execute(update(x).where(x.c.subject == subject, x.c.state != "resolved").values(values)).rowcount
+    return tx.execute(update(x).where(x.c.subject == subject, OPEN).values(values)).rowcount
 
 
 def resolve_code(tx: Connection, subject: str, code: str, *, now: int, by: str, how: str) -> int:
     """Resolve what is open about one subject under one code; returns how many (now in µs)."""
     x = exceptions
     values = {"state": "resolved", "resolved_at": now, "resolved_by": by, "resolution": how}
-    mine = (x.c.subject == subject, x.c.code == code, x.c.state != "resolved")
+    mine = (x.c.subject == subject, x.c.code == code, OPEN)
     return tx.execute(update(x).where(*mine).values(values)).rowcount
 
 

@@ -41,7 +41,7 @@ from .vault import Vault
 _PLACE = "inbox.body"
 _TRIES = 5
 # Written out, as in the partial index: with a bound value a plan that is kept would walk every document there ever was.
-_NEW = text("inbox.state = 'new'")
+NEW = text("inbox.state = 'new'")
 _SECOND = 1024 << 22  # of an id, which counts milliseconds above its lowest 22 bits
 _NONE = (0, b"", 0)  # the seq, the hash and the id of no version
 _Key = tuple[str, int, str, str]
@@ -170,7 +170,7 @@ def about_due(limit: int, part: tuple[int, int] = (0, 1)) -> Question:
 
 @cache
 def _due(parted: bool) -> Select[Any]:
-    query = select(inbox.c.id).where(_NEW)
+    query = select(inbox.c.id).where(NEW)
     if parted:
         query = query.where(inbox.c.id // _SECOND % bindparam("parts") == bindparam("number"))
     return query.order_by(inbox.c.id).limit(bindparam("limit"))
