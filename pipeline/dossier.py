@@ -16,8 +16,9 @@ from sqlalchemy import Connection
 
 from storage import tables as t
 from storage.archives import about_archived, load_archived, restore_archived
-from storage.asking import about_by, ask_ahead, ask_by
+from storage.asking import Question, about_by, ask_ahead, ask_by
 from storage.compact import pack, sorted_text
+from storage.database import is_sqlite
 from storage.events import GENESIS, link
 from storage.rows import Row, Table, insert_rows, insert_tuples, update_rows
 from storage.vault import Vault
@@ -157,7 +158,8 @@ def load_dossiers(
     found: dict[int, Dossier] = {}
     parts: dict[int, Extract] = {}
     names = part.columns.get(t.orders, _NAMES[t.orders]) if isinstance(part, Extract) else _NAMES[t.orders]
-    ask_ahead(tx, [*about_by(tx, t.orders, names, "id", ids, lock=lock), *about_archived(tx, ids)])
+    if not is_sqlite(tx):
+        ask_ahead(tx, [*about_by(tx, t.orders, names, "id", ids, lock=lock), *about_archived(tx, ids)])
     for row in ask_by(tx, t.orders, names, "id", ids, lock=lock):
         order_id: int = row["id"]
         told = parts[order_id] = (part(row) if callable(part) else part) or _WHOLE
@@ -172,18 +174,14 @@ def load_dossiers(
 
 def _ask_for_rows(tx: Connection, parts: Mapping[int, Extract], kinds: Sequence[Extract], *, lock: bool) -> None:
     """Ask ahead for what is found by its order, in the order in which `_fill` asks: outbox rows are locked first."""
-    wanted = {table: [order_id for order_id, part in parts.items() if table in part.tables] for table in _OF_ORDERS}
-    ask_ahead(
-        tx,
-        [
-            question
-            for table, ids in wanted.items()
-            for question in about_by(
-                tx, table, _names_of(kinds, table), "order_id", ids, lock=lock and table is t.outbox
-            )
-            if ids
-        ],
-    )
+    if is_sqlite(tx):
+        return
+    asked: list[Question] = []
+    for table in _OF_ORDERS:
+        ids = [order_id for order_id, part in parts.items() if table in part.tables]
+        locks = lock and table is t.outbox
+        asked += about_by(tx, table, _names_of(kinds, table), "order_id", ids, lock=locks) if ids else []
+    ask_ahead(tx, asked)
 
 
 def _fill(
