@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -147,13 +148,14 @@ def is_recent(hub: Hub) -> bool:
 
 def recent_directory(hub: Hub) -> Directory:
     """The configuration as it was at most a second ago: for what arrives from outside many times a second."""
-    known = hub.memory.get("directory")
-    if is_recent(hub) and isinstance(known, Directory):
+    with hub.memory.setdefault("directory_turn", threading.Lock()):  # of those that come together one looks
+        known = hub.memory.get("directory")
+        if is_recent(hub) and isinstance(known, Directory):
+            return known
+        with hub.read() as tx:
+            known = read_directory(hub, tx)
+        hub.memory["directory_checked"] = time.monotonic()
         return known
-    with hub.read() as tx:
-        known = read_directory(hub, tx)
-    hub.memory["directory_checked"] = time.monotonic()
-    return known
 
 
 def _read(tx: Connection, vault: Vault, stamp: tuple[int, ...], now: int) -> Directory:

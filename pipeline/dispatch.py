@@ -167,7 +167,7 @@ class Dispatcher:
         commits, now = self.hub.commits(), self.hub.now()
         if commits is None or commits != self.looked:
             with self.hub.read() as tx:
-                self.looked, self.due = commits, next_due(tx)
+                self.looked, self.due = commits, next_due(tx, only=self.only)
         return self.due is not None and self.due <= now
 
     def _take(self, room: int, senders: int) -> list[Job]:

@@ -15,9 +15,10 @@ from typing import Any
 from sqlalchemy import Connection
 
 from storage import tables as t
-from storage.archives import load_archived, restore_archived
-from storage.asking import ask_by
+from storage.archives import about_archived, load_archived, restore_archived
+from storage.asking import Question, about_by, ask_ahead, ask_by
 from storage.compact import pack, sorted_text
+from storage.database import is_sqlite
 from storage.events import GENESIS, link
 from storage.rows import Row, Table, insert_rows, insert_tuples, update_rows
 from storage.vault import Vault
@@ -124,6 +125,7 @@ class Extract:
     columns: Mapping[Table, tuple[str, ...]] = field(default_factory=dict)
 
 
+_OF_ORDERS = (t.outbox, t.order_lines, t.fulfilments, t.packages, t.exceptions, t.after_sales)
 _ALL: frozenset[Table] = frozenset(_MUTABLE) | {t.package_lines}
 _NAMES: Mapping[Table, tuple[str, ...]] = {table: tuple(table.c.keys()) for table in _ALL}
 _WHOLE = Extract(_ALL, opened=True)
@@ -156,6 +158,8 @@ def load_dossiers(
     found: dict[int, Dossier] = {}
     parts: dict[int, Extract] = {}
     names = part.columns.get(t.orders, _NAMES[t.orders]) if isinstance(part, Extract) else _NAMES[t.orders]
+    if not is_sqlite(tx):
+        ask_ahead(tx, [*about_by(tx, t.orders, names, "id", ids, lock=lock), *about_archived(tx, ids)])
     for row in ask_by(tx, t.orders, names, "id", ids, lock=lock):
         order_id: int = row["id"]
         told = parts[order_id] = (part(row) if callable(part) else part) or _WHOLE
@@ -163,8 +167,21 @@ def load_dossiers(
         found[order_id] = Dossier(order=row, private=private)
     packed = _packed(tx, vault, found, lock=lock)
     kinds = [*{id(each): each for each in parts.values()}.values()]
+    _ask_for_rows(tx, parts, kinds, lock=lock)
     _fill(found, parts, partial(_rows, tx, packed, kinds), lock=lock)
     return found
+
+
+def _ask_for_rows(tx: Connection, parts: Mapping[int, Extract], kinds: Sequence[Extract], *, lock: bool) -> None:
+    """Ask ahead for what is found by its order, in the order in which `_fill` asks: outbox rows are locked first."""
+    if is_sqlite(tx):
+        return
+    asked: list[Question] = []
+    for table in _OF_ORDERS:
+        ids = [order_id for order_id, part in parts.items() if table in part.tables]
+        locks = lock and table is t.outbox
+        asked += about_by(tx, table, _names_of(kinds, table), "order_id", ids, lock=locks) if ids else []
+    ask_ahead(tx, asked)
 
 
 def _fill(

@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, literal_column, select, tuple_
 
-from .asking import ask_by
+from .asking import Question, about_by, ask_rows
 from .events import GENESIS, broken_link, link
 from .inbox import body_hash
 from .rows import Row, Table, chunks, delete_rows, insert_rows, load_rows, rows_of, upsert_rows
@@ -120,8 +120,14 @@ def load_archived(tx: Connection, vault: Vault, order_ids: Iterable[int]) -> dic
     """The packed rows of these orders as they were, by order, for those that are archived."""
     return {
         row["order_id"]: _unpack(vault, row["order_id"], vault.open(PLACE, row["order_id"], row["content"]))
-        for row in ask_by(tx, archives, ("order_id", "content"), "order_id", order_ids)
+        for question in about_archived(tx, order_ids)
+        for row in ask_rows(tx, question)
     }
+
+
+def about_archived(tx: Connection, order_ids: Iterable[int]) -> list[Question]:
+    """What `load_archived` asks."""
+    return about_by(tx, archives, ("order_id", "content"), "order_id", order_ids)
 
 
 def restore_archived(tx: Connection, vault: Vault, order_ids: Iterable[int]) -> None:

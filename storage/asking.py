@@ -89,11 +89,21 @@ def ask_by(
 ) -> list[Row]:
     """These columns of every row whose `column` is one of `values`, in primary-key order within a chunk; with `lock` nobody
     else changes the rows until this transaction ends."""
-    found: list[Row] = []
+    return [row for asked in about_by(tx, table, names, column, values, lock=lock) for row in ask_rows(tx, asked)]
+
+
+def about_by(
+    tx: Connection,
+    table: Table,
+    names: tuple[str, ...],
+    column: str,
+    values: Iterable[int | str],
+    *,
+    lock: bool = False,
+) -> list[Question]:
+    """What `ask_by` asks."""
     query = _found_by(tx.dialect.name, table, names, column, lock)
-    for chunk in chunks(sorted(set(values))):
-        found += ask_rows(tx, Question(query, bind_values(tx, chunk)))
-    return found
+    return [Question(query, bind_values(tx, chunk)) for chunk in chunks(sorted(set(values)))]
 
 
 @lru_cache(maxsize=256)

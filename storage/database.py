@@ -16,13 +16,12 @@ from sqlalchemy.pool import QueuePool
 
 from domain.errors import ConfigError
 
-from .lines import forget_prepared
+from .lines import READ_ONLY, forget_prepared
 from .rows import send_before
 
 _SQLITE_FIXED = (3, 51, 3)
 _BUSY_SECONDS = 30
 _QUIET_SECONDS = 0.5
-_READ_ONLY = "hub_read"
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -42,8 +41,9 @@ def open_engine(url: str, *, pool: int = 24, patience: float = 30.0) -> Engine:
 
 
 def reading(engine: Engine) -> Engine:
-    """The same engine for transactions that only read: on SQLite they take no write lock."""
-    return engine.execution_options(**{_READ_ONLY: True})
+    """The same engine for transactions that only read: on SQLite they take no write lock, on PostgreSQL a question that is told to
+    the driver as it is (`storage.asking`) is one round trip, without BEGIN and COMMIT."""
+    return engine.execution_options(**{READ_ONLY: True})
 
 
 def is_sqlite(engine_or_tx: Engine | Connection) -> bool:
@@ -155,7 +155,7 @@ def _open_sqlite(url: str, pool: int) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(tx: Connection) -> None:
-        reads = tx.get_execution_options().get(_READ_ONLY, False)
+        reads = tx.get_execution_options().get(READ_ONLY, False)
         tx.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
     return engine

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, delete, select
+from sqlalchemy import Connection, Select, bindparam, delete, select, true
 
 from .asking import Question, ask
-from .many import among_pairs, bind_pairs
+from .many import among_pairs, bind_pairs, each_pair
 from .rows import chunks, insert_missing
 from .tables import deliveries
 
@@ -55,8 +55,13 @@ def about_deliveries(tx: Connection, told: Iterable[Delivery], *, now: int) -> l
 @cache
 def _known(dialect: str) -> Select[Any]:
     d = deliveries.c
-    known = among_pairs(dialect, d.source, d.delivery_id)
-    return select(d.source, d.delivery_id).where(known, d.expires_at > bindparam("now"))
+    alive = select(d.source, d.delivery_id).where(d.expires_at > bindparam("now"))
+    if dialect == "sqlite":
+        return alive.where(among_pairs(dialect, d.source, d.delivery_id))
+    # One by one: a plan made while there were none walks all that are remembered, by when they expire.
+    told = each_pair(deliveries.c.source, deliveries.c.delivery_id)
+    of_id = alive.where(d.source == told.c.a, d.delivery_id == told.c.b).limit(1).lateral()
+    return select(*of_id.c).select_from(told.join(of_id, true()))
 
 
 def delete_expired_deliveries(tx: Connection, *, now: int) -> None:

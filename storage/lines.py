@@ -18,6 +18,7 @@ from psycopg.pq import ConnStatus, ExecStatus, TransactionStatus
 from psycopg.waiting import Ready, Wait
 from sqlalchemy import Connection
 
+READ_ONLY = "hub_read"
 _PREPARED = "prepared here"
 _MOST = 400  # statements kept by the server for one connection
 _MARK = re.compile(r"%\((\w+)\)s|%s|%%")
@@ -47,8 +48,10 @@ def _results(tx: Connection, said: Sequence[Said]) -> list[Any]:
     line: Any = tx.connection.driver_connection
     known: dict[str, bytes] = tx.info.setdefault(_PREPARED, {})
     fresh: list[str] = []
+    # READ COMMITTED gives each question a view of its own anyway: where nothing is written there is nothing to begin and to commit.
+    reads = tx.get_execution_options().get(READ_ONLY, False)
     try:
-        return _send(line, said, known, fresh)
+        return _send(line, said, known, fresh, begin=not reads)
     except InvalidSqlStatementName:
         known.clear()  # somebody else has the server forget all of them
         raise
@@ -65,14 +68,14 @@ def forget_prepared(tx: Connection) -> None:
     tx.info.pop(_PREPARED, None)
 
 
-def _send(line: Any, said: Sequence[Said], known: dict[str, bytes], fresh: list[str]) -> list[Any]:
+def _send(line: Any, said: Sequence[Said], known: dict[str, bytes], fresh: list[str], *, begin: bool) -> list[Any]:
     """One result for each statement."""
     pg = line.pgconn
     told = [(text, *_dumped(line, text, values)) for text, values in said]
     answers: list[bool] = []
     pg.enter_pipeline_mode()
     try:
-        if pg.transaction_status == TransactionStatus.IDLE:
+        if begin and pg.transaction_status == TransactionStatus.IDLE:
             pg.send_query_params(b"BEGIN", None)
             answers.append(False)
         for text, values, formats in told:

@@ -21,7 +21,8 @@ from .tables import fulfilments, outbox
 ALIVE = text("outbox.state IN ('due', 'sending', 'unknown')")
 WAITING = text("outbox.state = 'waiting'")
 # Asked in every turn and before every single send: built once.
-_NEXT = Question(select(outbox.c.due_at).where(ALIVE).order_by(outbox.c.due_at).limit(1), {})
+_NEXT = select(outbox.c.due_at).where(ALIVE).order_by(outbox.c.due_at).limit(1)
+_NEXT_TO = _NEXT.where(outbox.c.target_id == bindparam("only"))
 
 
 def claim_outbox(
@@ -105,15 +106,15 @@ def _push_states(dialect: str) -> Select[Any]:
     return query.where(among(dialect, outbox.c.id), outbox.c.state == "sending", outbox.c.token == bindparam("held"))
 
 
-def next_due(tx: Connection) -> int | None:
-    """When the earliest row needs attention (µs), None if none does."""
-    found = ask(tx, about_next())
+def next_due(tx: Connection, *, only: int | None = None) -> int | None:
+    """When the earliest row (of one target, if `only` names it) needs attention (µs), None if none does."""
+    found = ask(tx, about_next(only))
     return found[0][0] if found else None
 
 
-def about_next() -> Question:
+def about_next(only: int | None = None) -> Question:
     """What `next_due` asks."""
-    return _NEXT
+    return Question(_NEXT, {}) if only is None else Question(_NEXT_TO, {"only": only})
 
 
 def reply_place() -> str:

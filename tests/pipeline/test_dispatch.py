@@ -490,8 +490,8 @@ def looks(small_shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[D
     """A dispatcher on SQLite that sends nothing, and what each of its looks at the outbox found."""
     found: list[int | None] = []
 
-    def look(tx: Connection) -> int | None:
-        found.append(next_due(tx))
+    def look(tx: Connection, *, only: int | None = None) -> int | None:
+        found.append(next_due(tx, only=only))
         return found[-1]
 
     monkeypatch.setattr(dispatching, "next_due", look)

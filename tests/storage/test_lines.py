@@ -8,9 +8,13 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from psycopg.pq import TransactionStatus
 from sqlalchemy import Connection, select, text
 
+from storage import inbox
 from storage import tables as t
+from storage.asking import ask_ahead
+from storage.database import reading
 from storage.lines import converse
 from storage.rows import insert_rows, rows_of
 
@@ -100,3 +104,15 @@ def _say_write_and_roll_back(store: Store) -> None:
         converse(tx, [(insert, [2, "B", NOW, 0])])
         insert_rows(tx, t.hints, [{"account_id": 1, "external_id": "A", "due_at": NOW, "attempts": 0}])
         raise ZeroDivisionError
+
+
+def test_reading_leaves_no_transaction_open_and_no_setting_behind(pg_store: Store) -> None:
+    with reading(pg_store.engine).connect() as tx:
+        line: Any = tx.connection.driver_connection
+        ask_ahead(tx, [inbox.about_due(9)])
+        assert line.pgconn.transaction_status == TransactionStatus.IDLE
+        assert converse(tx, [("select current_setting('plan_cache_mode')", [])]) == [[("auto",)]]
+    with pg_store.write() as tx:
+        line = tx.connection.driver_connection
+        ask_ahead(tx, [inbox.about_due(9)])
+        assert line.pgconn.transaction_status == TransactionStatus.INTRANS

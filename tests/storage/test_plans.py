@@ -159,6 +159,7 @@ QUESTIONS: dict[str, tuple[Ask, set[str]]] = {
         {"ix_outbox_target"},
     ),
     "the next effect": (plain(lambda _: [outbox.about_next()]), {"ix_outbox_work"}),
+    "the next effect of one target": (plain(lambda _: [outbox.about_next(4)]), {"ix_outbox_target"}),
     "whose claims": (plain(lambda tx: [outbox.about_tokens(tx, [1, 2])]), set()),
     "what is claimed": (plain(lambda tx: [outbox.about_pushes(tx, [1, 2], 7)]), set()),
     "targets with work": (lambda tx: due.list_due_targets(tx, now=NOW), {"ix_outbox_target"}),
